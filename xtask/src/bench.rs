@@ -1,0 +1,81 @@
+//! `cargo xtask bench …`
+
+use crate::{build_ebpf, root};
+use anyhow::{Context, Result, ensure};
+use clap::Subcommand;
+use std::process::Command;
+
+#[derive(Subcommand)]
+pub enum What {
+    /// Nanoseconds a context switch: our program, an empty one, the alternatives, bpftrace
+    Probe {
+        /// Seconds a candidate is measured under each load
+        #[arg(long, default_value_t = 3)]
+        seconds: u32,
+        /// Measure this candidate only
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// What the agent costs among thousands of processes: CPU, memory, reading back; Scaphandre beside it
+    Agent {
+        /// Seconds that each figure is taken over
+        #[arg(long, default_value_t = 30)]
+        seconds: u32,
+        /// Measure Scaphandre in the same run, on the same powercap tree
+        #[arg(long)]
+        with_scaphandre: bool,
+    },
+    /// Error of our attribution on machines whose truth is known, beside the formulas of Kepler and Scaphandre
+    Truth,
+}
+
+pub fn run(what: &What) -> Result<()> {
+    match what {
+        What::Probe { seconds, only } => probe(*seconds, only.as_deref()),
+        What::Agent { seconds, with_scaphandre } => agent(*seconds, *with_scaphandre),
+        What::Truth => crate::bench_truth::run(),
+    }
+}
+
+fn agent(seconds: u32, with_scaphandre: bool) -> Result<()> {
+    let build = |package: &str| -> Result<()> {
+        let status = cargo().args(["build", "--quiet", "--release", "--bins", "-p", package]).status();
+        let status = status.context("cargo build")?;
+        ensure!(status.success(), "{package} does not build: {status}");
+        Ok(())
+    };
+    build("carbon-agent")?;
+    build("carbon-tests")?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    let built = |name: &str| target.join("release").join(name);
+    let status = Command::new(built("bench-agent"))
+        .arg("--agent")
+        .arg(built("carbon-agent"))
+        .arg("--fake-rapl")
+        .arg(built("fake-rapl"))
+        .args(["--seconds", &seconds.to_string()])
+        .args(with_scaphandre.then_some("--with-scaphandre"))
+        .status()
+        .context("bench-agent")?;
+    ensure!(status.success(), "bench-agent: {status}");
+    Ok(())
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+fn probe(seconds: u32, only: Option<&str>) -> Result<()> {
+    let object = build_ebpf::build_bench()?;
+    let status = cargo()
+        .args(["run", "--quiet", "--release", "-p", "carbon-tests", "--bin", "bench-probe", "--"])
+        .arg(object)
+        .arg(seconds.to_string())
+        .args(only)
+        .status()
+        .context("cargo run")?;
+    ensure!(status.success(), "bench-probe: {status}");
+    Ok(())
+}
