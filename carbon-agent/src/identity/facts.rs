@@ -6,6 +6,7 @@ use super::names::{Answer, Resolver};
 use super::rules::{Field, Subject};
 use super::stat;
 use super::users::Users;
+use crate::clock;
 use crate::probe::{Comm, ProcessKey};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fs;
@@ -185,7 +186,7 @@ mod tests {
     fn sources() -> Sources {
         Sources {
             procfs: "/proc".into(),
-            tick: stat::tick(),
+            tick: clock::tick(),
             users: Users::default(),
             names: RefCell::new(Resolver::new(Vec::new())),
         }
