@@ -34,7 +34,7 @@ fn built(selection: &[&str]) -> PathBuf {
         let file = message["executable"].as_str().or(message["filenames"][0].as_str());
         file.map(PathBuf::from)
     };
-    artefacts.filter_map(file).last().expect("cargo names what it built")
+    artefacts.filter_map(file).next_back().expect("cargo names what it built")
 }
 
 /// The root of the checkout.

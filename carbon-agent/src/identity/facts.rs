@@ -6,7 +6,6 @@ use super::names::{Answer, Resolver};
 use super::rules::{Field, Subject};
 use super::stat;
 use super::users::Users;
-use crate::clock;
 use crate::probe::{Comm, ProcessKey};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fs;
@@ -186,7 +185,7 @@ mod tests {
     fn sources() -> Sources {
         Sources {
             procfs: "/proc".into(),
-            tick: clock::tick(),
+            tick: crate::clock::tick(),
             users: Users::default(),
             names: RefCell::new(Resolver::new(Vec::new())),
         }

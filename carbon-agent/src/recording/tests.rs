@@ -81,8 +81,11 @@ fn sample(second: u64, topology: &Topology) -> RawSample {
         delta(Domain::Gpu, 1, 70_000_000 + second % 5 * 40_000_000),
     ];
     let card = Meter { domain: Domain::Gpu, socket: 1 };
-    let user = |pid: u32, known: bool, weight| {
-        GpuUser { meter: card, pid, process: known.then_some(task(pid, 0, 0).process), weight }
+    let user = |pid: u32, known: bool, weight| GpuUser {
+        meter: card,
+        pid,
+        process: known.then_some(task(pid, 0, 0).process),
+        weight,
     };
     let users = match second % 5 {
         0 => Vec::new(),

@@ -59,7 +59,9 @@ fn main() -> Result<()> {
     let scaphandre = if arguments.with_scaphandre { Scaphandre::find(folder.path())? } else { None };
     let seconds = Duration::from_secs(arguments.seconds);
 
-    println!("agent: carbon-agent run, one sample a second (or as said), one export in 15 seconds, {seconds:?} for each figure");
+    println!(
+        "agent: carbon-agent run, one sample a second (or as said), one export in 15 seconds, {seconds:?} for each figure"
+    );
     println!("CPU in % of one core; memory: resident at the end, most ever resident (MB)\n");
     println!(
         "{:29} {:>7} {:>6} {:>6}   {:>10} {:>6}   {:>6}",
