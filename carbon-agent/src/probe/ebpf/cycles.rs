@@ -47,13 +47,15 @@ impl Counters {
 
     /// Follows CPUs that came, and forgets those that went: their counters stand still for good.
     pub fn follow(&mut self, offline: &[bool], loaded: &Loaded) {
-        for cpu in 0..self.open.len() {
-            if offline[cpu] {
-                self.open[cpu] = None;
-            } else if self.open[cpu].is_none() && loaded.states.read(cpu as u32).epoch != 0 {
-                if let Err(error) = self.open_on(cpu as u32, loaded) {
-                    tracing::debug!(cpu, %error, "no counter of cycles");
-                }
+        for (cpu, offline) in (0..).zip(offline) {
+            let open = &mut self.open[cpu as usize];
+            if *offline {
+                *open = None;
+            } else if open.is_none()
+                && loaded.states.read(cpu).epoch != 0
+                && let Err(error) = self.open_on(cpu, loaded)
+            {
+                tracing::debug!(cpu, %error, "no counter of cycles");
             }
         }
     }
