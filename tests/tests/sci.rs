@@ -170,7 +170,7 @@ fn rows_metrics_and_report_agree_with_a_computation_by_hand() {
             let embodied = sum(&waiting, |row| number(&row["interval_embodied_emissions"]));
             assert_eq!(sci["functional_unit"], "request");
             assert_same("seconds", number(&sci["seconds"]), sum(&waiting, |row| number(&row["interval_seconds"])));
-            assert_same("E × I", number(&sci["emissions"]), operational);
+            assert_same("E × I", number(&sci["operational_emissions"]), operational);
             assert_same("M", number(&sci["embodied_emissions"]), embodied);
             let units = number(&sci["units"]);
             if units > 0.0 {
@@ -186,7 +186,7 @@ fn rows_metrics_and_report_agree_with_a_computation_by_hand() {
     assert!(counted.len() >= 5, "{} of {} rows have a count", counted.len(), web.len());
     let units = sum(&counted, |sci| number(&sci["units"]));
     assert_eq!(units, 66.0, "every request is in one row");
-    let grams = |sci: &Value| (number(&sci["emissions"]) + number(&sci["embodied_emissions"])) * 1e3;
+    let grams = |sci: &Value| (number(&sci["operational_emissions"]) + number(&sci["embodied_emissions"])) * 1e3;
     assert!(sum(&counted, grams) > 0.0);
 
     // The counters are the sums of the rows up to the same moment.
@@ -210,7 +210,7 @@ fn rows_metrics_and_report_agree_with_a_computation_by_hand() {
     assert_same(
         "grams of SCI",
         scrape.value("carbon_component_sci_co2e_grams_total", &unit),
-        until(&web, &sci(&|sci| (number(&sci["emissions"]) + number(&sci["embodied_emissions"])) * 1e3)),
+        until(&web, &sci(&|sci| (number(&sci["operational_emissions"]) + number(&sci["embodied_emissions"])) * 1e3)),
     );
     let embodied_grams = |row: &Value| number(&row["interval_embodied_emissions"]) * 1e3;
     assert_same(

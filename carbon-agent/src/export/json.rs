@@ -80,7 +80,7 @@ struct SciFigures<'a> {
     functional_unit: &'a str,
     units: f64,
     seconds: f64,
-    emissions: f64,
+    operational_emissions: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     embodied_emissions: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +96,7 @@ impl<'a> SciFigures<'a> {
             functional_unit: &row.functional_unit,
             units: counted.units,
             seconds: counted.time.seconds(),
-            emissions: counted.operational.kilograms(),
+            operational_emissions: counted.operational.kilograms(),
             embodied_emissions: snapshot.embodied.then(|| counted.embodied.kilograms()),
             grams_per_unit: counted.grams_per_unit(),
         })

@@ -47,7 +47,7 @@ pub struct SciRecord<'a> {
     #[serde(borrow)]
     pub functional_unit: Cow<'a, str>,
     pub units: f64,
-    pub emissions: f64,
+    pub operational_emissions: f64,
     #[serde(default)]
     pub embodied_emissions: f64,
 }
@@ -103,7 +103,7 @@ impl Record<'_> {
             self.interval_emissions,
             self.interval_embodied_emissions,
         ];
-        let of_units = self.sci.iter().flat_map(|sci| [sci.emissions, sci.embodied_emissions]);
+        let of_units = self.sci.iter().flat_map(|sci| [sci.operational_emissions, sci.embodied_emissions]);
         // 1e12 J is more than a data centre spends in an interval, and keeps sums within 64 bits.
         figures.into_iter().chain(of_units).all(|figure| (0.0..1e12).contains(&figure))
             && self.sci.iter().all(|sci| (0.0..f64::INFINITY).contains(&sci.units))

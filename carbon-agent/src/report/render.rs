@@ -153,7 +153,7 @@ fn summary(report: &Report) -> String {
     let (Some(first), Some(last)) = (&sums.first, &sums.last) else {
         return format!("Nothing was recorded since {}.", rfc3339(report.since));
     };
-    let host = row(report, "host", sums.host);
+    let host = row(report, "host", &sums.host);
     format!(
         "{} ({}), {} CO2e, {} on average, over {} measured between {first} and {last}.",
         scaled(host.energy_joules, "J"),

@@ -69,7 +69,7 @@ impl Sum {
             units: record.sci.as_ref().map(|sci| Units {
                 name: Some(sci.functional_unit.clone().into_owned()),
                 count: sci.units,
-                emissions_kg: sci.emissions + sci.embodied_emissions,
+                emissions_kg: sci.operational_emissions + sci.embodied_emissions,
             }),
         }
     }

@@ -127,7 +127,7 @@ fn a_functional_unit_has_figures_of_its_own_time() {
         (&sci["functional_unit"], &sci["units"], &sci["seconds"]),
         (&"request".into(), &40.0.into(), &15.0.into())
     );
-    assert_eq!(sci["emissions"], interval.emissions.kilograms());
+    assert_eq!(sci["operational_emissions"], interval.emissions.kilograms());
     assert_eq!(sci["embodied_emissions"], 4e-4);
     let grams = interval.emissions.grams() + 0.4;
     assert!((sci["grams_per_unit"].as_f64().unwrap() - grams / 40.0).abs() < 1e-15);
