@@ -37,7 +37,7 @@ pub struct Record<'a> {
     #[serde(default)]
     pub interval_embodied_emissions: f64,
     #[serde(default, borrow)]
-    pub sci: Option<SciRecord<'a>>,
+    pub sci: Option<Box<SciRecord<'a>>>,
     pub quality: Quality,
 }
 
