@@ -2,12 +2,14 @@
 
 pub mod agent;
 pub mod books;
+pub mod cgroups;
 pub mod contract;
 pub mod daemon;
 pub mod debian;
 pub mod deploy;
 pub mod engine;
 pub mod exposition;
+pub mod hotplug;
 pub mod http;
 pub mod identity;
 pub mod kernel;
@@ -19,3 +21,4 @@ pub mod prometheus;
 pub mod setup;
 pub mod systemd;
 pub mod truth;
+pub mod workers;

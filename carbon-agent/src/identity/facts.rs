@@ -186,7 +186,7 @@ mod tests {
         Sources {
             procfs: "/proc".into(),
             tick: stat::tick(),
-            users: Users::default(),
+            users: Users::new(Path::new("/")),
             names: RefCell::new(Resolver::new(Vec::new())),
         }
     }
