@@ -265,10 +265,14 @@ impl ProcessTable {
         if known.basis == Basis::Adopted || known.threads.get(&newest.tid).is_some_and(|t| t.name == newest.name) {
             return;
         }
-        let (component, pending) = self.judge_thread(newest.process, known, newest.name, policy);
+        // A thread is born under its maker's name, and that is what the record of its birth holds.
+        let fresh = !known.threads.contains_key(&newest.tid);
+        let now = fresh.then(|| self.sources.thread_name(newest.process, newest.tid)).flatten();
+        let name = now.unwrap_or(newest.name);
+        let (component, pending) = self.judge_thread(newest.process, known, name, policy);
         // Without the names it is its process's for now, and judged again when it next runs.
         if !pending {
-            let thread = Thread { name: newest.name, component, ended: false };
+            let thread = Thread { name, component, ended: false };
             let known = self.known.get_mut(&newest.process).expect("was found above");
             known.threads.insert(newest.tid, thread);
         }

@@ -403,6 +403,22 @@ fn threads_may_be_components_of_their_own() {
 }
 
 #[test]
+fn a_new_thread_has_the_name_that_it_has_now() {
+    let proc = Proc::new();
+    proc.process(10, MS10, 1, "app", "/");
+    let task_of = proc.0.path().join("10/task/11");
+    std::fs::create_dir_all(&task_of).unwrap();
+    std::fs::write(task_of.join("comm"), "render-1\n").unwrap();
+    let (mut table, mut policy) = (proc.table(), rules(&["render thread: render-*", "app comm: app"]));
+    let app = || task(10, MS10, 1, "app");
+    // Both were noted at their birth; of the second nothing is left but that.
+    observe(&mut table, &mut policy, &[app(), thread(11, "app", app()), thread(12, "app", app())]);
+    assert_eq!([&*table.component(app().process, 11), &*table.component(app().process, 12)], ["render", "app"]);
+    observe(&mut table, &mut policy, &[thread(11, "render-1", app())]);
+    assert_eq!(&*table.component(app().process, 11), "render");
+}
+
+#[test]
 fn reloaded_rules_judge_everybody_again() {
     let proc = Proc::new();
     proc.process(10, MS10, 1, "x-app", "/");
