@@ -7,7 +7,8 @@ use crate::clock::{self, SleepWatch};
 use crate::config::{self, Config, EnergyChoice, IntensitySource, ProbeChoice, WeightsChoice};
 use crate::division::{self, Division, KnownIdle};
 use crate::energy::baseline::{Baseline, State};
-use crate::energy::{self, EnergyError, Quality};
+use crate::energy::nvml::Gpus;
+use crate::energy::{self, Domain, EnergyError, Quality};
 use crate::export::host_facts::memory_used;
 use crate::identity::names::{self, Resolver};
 use crate::identity::rules::RuleSet;
@@ -99,8 +100,16 @@ impl Agent {
 
         let (energy, passed_over) =
             energy::open(energy_choice(config), &energy_roots(config), model_overrides(config))?;
-        let reasons: Vec<String> = passed_over.iter().map(ToString::to_string).collect();
-        stages.opened(Stage::Energy, energy.describe(), (!reasons.is_empty()).then(|| reasons.join("; ")));
+        let mut reasons: Vec<String> = passed_over.iter().map(ToString::to_string).collect();
+        let mut meters = energy.describe();
+        let gpus = Gpus::open(energy.cards()).unwrap_or_else(|error| {
+            reasons.push(error.to_string());
+            None
+        });
+        if let Some(gpus) = &gpus {
+            meters = format!("{meters}; {}", gpus.describe());
+        }
+        stages.opened(Stage::Energy, meters, (!reasons.is_empty()).then(|| reasons.join("; ")));
 
         let pricing = Pricing::start(&config.intensity, &config.state_dir, config.pue, Pace::default())
             .map_err(OpenError::Intensity)?;
@@ -111,7 +120,7 @@ impl Agent {
         let division = Division::new(Baseline::default(), weights::of(policy_of_weights));
         let ledger = Ledger::with_components(policy.components().iter().map(AsRef::as_ref));
         let mut agent = Self {
-            sampler: Sampler::new(probe, energy, Topology::read(&config.host.sysfs)),
+            sampler: Sampler { probe, energy, gpus, topology: Topology::read(&config.host.sysfs) },
             division,
             table: process_table(config),
             policy,
@@ -153,7 +162,7 @@ impl Agent {
 
     /// Takes a sample and posts it. A probe that fails loses the sample, not the run: the stage says so.
     pub fn sample(&mut self) {
-        let raw = match self.sampler.sample() {
+        let mut raw = match self.sampler.sample() {
             Ok(raw) => raw,
             Err(error) => {
                 self.stages.failed(Stage::Probe, "sample", error.to_string());
@@ -164,6 +173,9 @@ impl Agent {
         self.stages.faults(Stage::Energy, &raw.energy.faults);
 
         self.table.observe(&raw.cpu, &mut self.policy);
+        for user in &mut raw.gpus.users {
+            user.process = self.table.bearer(user.pid);
+        }
 
         let slept = self.sleep.look(clock::monotonic(), clock::boottime());
         let source = &self.sampler.energy;
@@ -171,6 +183,7 @@ impl Agent {
             .energy
             .deltas
             .iter()
+            .filter(|delta| delta.meter.domain != Domain::Gpu)
             .filter_map(|delta| {
                 Some((delta.meter, source.idle_part(delta, division::available(delta.meter, &raw.load))?))
             })
@@ -210,7 +223,7 @@ impl Agent {
     pub fn record(&mut self, out: Box<dyn std::io::Write + Send>) -> Header {
         let header = Header {
             cpu_time: self.sampler.probe.method(),
-            energy: self.sampler.energy.method(),
+            energy: self.sampler.energy_method(),
             quality: self.quality(),
             idle: self.idle,
             weights: self.division.policy(),
@@ -278,7 +291,7 @@ impl Agent {
     fn method(&mut self) -> Method {
         Method {
             cpu_time: self.sampler.probe.method(),
-            energy: self.sampler.energy.method(),
+            energy: self.sampler.energy_method(),
             baseline: self.baseline_method().to_owned(),
             weights: self.division.policy(),
             intensity: self.pricing.methods(),

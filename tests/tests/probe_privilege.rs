@@ -1,14 +1,15 @@
 //! The least that the probe needs, and what it says when it has less.
 
 use carbon_agent::probe::Probe;
-use carbon_tests::kernel::{cannot_run, open, options};
+use carbon_tests::kernel::{open, options};
+use carbon_tests::need::need;
 use std::{fs, os::unix::fs::PermissionsExt, process::Command, thread::sleep, time::Duration};
 
 /// Opens the probe as nobody, without new privileges and with just these capabilities; what it printed.
 fn as_nobody(capabilities: &str) -> Option<String> {
     // SAFETY: no preconditions.
     if unsafe { libc::geteuid() } != 0 {
-        cannot_run("only root can hand out capabilities");
+        need(false, "root, to hand out capabilities");
         return None;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -48,7 +48,7 @@ impl Agent {
 
         let readings = checkpoint.readings.as_ref().filter(|_| same_boot);
         if let Some(readings) = readings {
-            self.sampler.energy.resume(readings);
+            self.sampler.resume(readings);
         }
         let mut first = self.sampler.sample()?;
         self.stages.faults(Stage::Energy, &first.energy.faults);
@@ -100,7 +100,7 @@ impl Agent {
             period: self.period.save(),
             books: self.ledger.save(),
             baseline: self.division.baseline.save(),
-            readings: self.sampler.energy.readings().map(|read| Readings { carried: self.division.carried(), ..read }),
+            readings: self.sampler.readings().map(|read| Readings { carried: self.division.carried(), ..read }),
             rows: None,
         }
     }

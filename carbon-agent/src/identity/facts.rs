@@ -191,7 +191,7 @@ mod tests {
     fn sources() -> Sources {
         Sources {
             procfs: "/proc".into(),
-            tick: stat::tick(),
+            tick: crate::clock::tick(),
             users: Users::new(Path::new("/")),
             names: RefCell::new(Resolver::new(Vec::new())),
         }

@@ -1,6 +1,7 @@
 //! What `/proc` knows of a task that the kernel program has not described yet: one that has been on its CPU
 //! for a whole sample without a single switch. Asked at most once per such task, not each sample.
 
+use crate::clock;
 use crate::probe::{Comm, ProcessKey, TaskTime};
 use crate::units::Nanos;
 use procfs::process::Process;
@@ -79,7 +80,7 @@ impl Names {
 
 fn look_up(procfs: &Path, process: ProcessKey, tid: u32) -> Known {
     // Another process may own the pid by now. A thread has a start of its own, so it is the process that is asked.
-    let same = |known: &Known| process.start.0 == 0 || known.start.0.abs_diff(process.start.0) <= tick();
+    let same = |known: &Known| process.start.0 == 0 || known.start.0.abs_diff(process.start.0) <= clock::tick();
     let Some(known) = read(procfs, process.pid, process.pid).filter(same) else { return Known::default() };
     let thread = if tid == process.pid { None } else { read(procfs, process.pid, tid) };
     Known { comm: thread.map_or(known.comm, |thread| thread.comm), ..known }
@@ -95,13 +96,8 @@ fn read(procfs: &Path, pid: u32, tid: u32) -> Option<Known> {
         comm: Comm::from_bytes(stat.comm.as_bytes()),
         parent: stat.ppid as u32,
         kernel_thread: stat.flags & KERNEL_THREAD != 0,
-        start: Nanos(stat.starttime * tick()),
+        start: Nanos(stat.starttime * clock::tick()),
     })
-}
-
-/// A clock tick in nanoseconds.
-fn tick() -> u64 {
-    1_000_000_000 / procfs::ticks_per_second().max(1)
 }
 
 #[cfg(test)]
@@ -128,7 +124,7 @@ mod tests {
         let comm = |names: &mut Names, start| names.row(ProcessKey { pid, start }, tid, 0, Nanos(1)).comm.to_string();
         assert_eq!(comm(&mut names, own.start), "narrative-2");
         // A later bearer of the pid is another.
-        assert_eq!(comm(&mut names, Nanos(own.start.0 + 10 * tick())), "");
+        assert_eq!(comm(&mut names, Nanos(own.start.0 + 10 * clock::tick())), "");
         drop(stay);
         worker.join().expect("it ends");
     }
