@@ -51,12 +51,22 @@ fn booked(setup: &Setup) -> BTreeMap<String, f64> {
     seconds
 }
 
-/// Within 1 % of what the scheduler counted.
+/// Seconds that a hypervisor has taken from this machine's CPUs so far, to a tick a CPU.
+fn stolen() -> f64 {
+    let text = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
+    let steal = text.lines().next().and_then(|line| line.split_ascii_whitespace().nth(8)?.parse::<f64>().ok());
+    steal.expect("a number") * carbon_agent::clock::tick() as f64 / 1e9
+}
+
+/// Within 1 % of what the scheduler counted. It leaves out what a hypervisor took while the thread ran, which lies between
+/// two switches as well: `stolen` may be there on top.
 #[track_caller]
-fn check(what: &str, booked: f64, scheduled: f64) {
-    let off = (booked - scheduled) / scheduled * 100.0;
-    println!("{what}: {booked:.4} s booked, {scheduled:.4} s scheduled, {off:+.2} %");
-    assert!(off.abs() <= 1.0, "{what}: {booked} s booked, {scheduled} s scheduled");
+fn check(what: &str, booked: f64, scheduled: f64, stolen: f64) {
+    let off = booked - scheduled;
+    let percent = off / scheduled * 100.0;
+    println!("{what}: {booked:.4} s booked, {scheduled:.4} s scheduled, {percent:+.2} %; {stolen:.2} s stolen");
+    let allowed = scheduled * 0.01;
+    assert!((-allowed..=allowed + stolen).contains(&off), "{what}: {booked} s booked, {scheduled} s scheduled");
 }
 
 #[test]
@@ -68,14 +78,16 @@ fn threads_of_one_process_are_components_of_their_own() {
     configure(&directory, BY_THREAD);
     let (setup, mut daemon) = start(&directory);
     let mut workers = workers();
+    let begun = stolen();
     workers.burn(&[1500, 700, 900]);
     let scheduled = workers.scheduled();
+    let stolen = stolen() - begun;
     daemon.terminate();
 
     let booked = booked(&setup);
-    check("model_management", booked["model_management"], scheduled[NAMES[0]] + scheduled[NAMES[1]]);
-    check("narrative", booked["narrative"], scheduled[NAMES[2]]);
-    check("all", booked["model_management"] + booked["narrative"] + booked["app"], scheduled.values().sum());
+    check("model_management", booked["model_management"], scheduled[NAMES[0]] + scheduled[NAMES[1]], stolen);
+    check("narrative", booked["narrative"], scheduled[NAMES[2]], stolen);
+    check("all", booked["model_management"] + booked["narrative"] + booked["app"], scheduled.values().sum(), stolen);
 }
 
 #[test]
@@ -87,6 +99,7 @@ fn a_reload_that_brings_the_first_thread_rule_loses_no_time() {
     configure(&directory, PLAIN);
     let (setup, mut daemon) = start(&directory);
     let mut workers = workers();
+    let begun = stolen();
     workers.burn(&[400, 300, 500]);
     let before = workers.scheduled();
     let seen = |metrics: &BTreeMap<String, f64>| {
@@ -111,13 +124,14 @@ fn a_reload_that_brings_the_first_thread_rule_loses_no_time() {
     daemon.wait_for("the second reload", LIMIT, |_| daemon.log().contains("one account a process"));
     workers.burn(&[300, 300, 300]);
     let end = workers.scheduled();
+    let stolen = stolen() - begun;
     daemon.terminate();
     assert!(!daemon.log().contains("was not reloaded"), "{}", daemon.log());
 
     let booked = booked(&setup);
     let since = |name: &str| after[name] - before[name];
-    check("model_management", booked["model_management"], since(NAMES[0]) + since(NAMES[1]));
-    check("narrative", booked["narrative"], since(NAMES[2]));
+    check("model_management", booked["model_management"], since(NAMES[0]) + since(NAMES[1]), stolen);
+    check("narrative", booked["narrative"], since(NAMES[2]), stolen);
     // What ran before and between the reloads is all there: nothing was lost on the way.
-    check("all", booked["model_management"] + booked["narrative"] + booked["app"], end.values().sum());
+    check("all", booked["model_management"] + booked["narrative"] + booked["app"], end.values().sum(), stolen);
 }
