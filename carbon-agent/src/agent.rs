@@ -10,6 +10,7 @@ use crate::energy::baseline::{Baseline, State};
 use crate::energy::nvml::Gpus;
 use crate::energy::{self, Domain, EnergyError, Quality};
 use crate::export::host_facts::memory_used;
+use crate::identity::names::{self, Resolver};
 use crate::identity::rules::RuleSet;
 use crate::identity::{Host, Policy, ProcessTable};
 use crate::interval;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 mod reload;
 mod resume;
+mod retire;
 mod stages;
 pub use resume::Resume;
 pub use stages::Stages;
@@ -44,6 +46,12 @@ pub enum OpenError {
     Weights(ProbeError),
     #[error("carbon.energy: {0}")]
     Energy(#[from] EnergyError),
+    #[error(
+        "carbon.host.root: `{}` is not a directory that can be entered; mount the host's root directory there, or \
+         leave the setting out",
+        .0.display()
+    )]
+    Root(PathBuf),
     #[error("carbon.components: {0}")]
     Rules(#[from] globset::Error),
     #[error("{0}")]
@@ -71,8 +79,6 @@ pub struct Agent {
     /// Whether the open interval is the time in which the agent was down.
     gap: bool,
     idle: IdlePolicy,
-    /// Whether the probe was opened to keep threads apart.
-    threads_apart: bool,
     recorder: Option<Recorder>,
     process_top: usize,
     host_procfs: PathBuf,
@@ -92,10 +98,13 @@ impl Agent {
     /// The same, going on from what an earlier run left.
     pub fn open_from(config: &Config, earlier: Option<&Resume>) -> Result<Self, OpenError> {
         let policy = Policy::new(RuleSet::compile(&config.components)?, config.track_components);
+        if let Some(root) = config.host.root.as_ref().filter(|root| !root.is_dir()) {
+            return Err(OpenError::Root(root.clone()));
+        }
         let mut stages = Stages::default();
 
-        let threads_apart = policy.needs_threads();
-        let (probe, probe_fallback) = probe::open(probe_choice(config), &probe_options(config, threads_apart))?;
+        let (probe, probe_fallback) =
+            probe::open(probe_choice(config), &probe_options(config, policy.needs_threads()))?;
         // Where cycles are what keeps the better probe from opening, that is the thing to say.
         let cycles = probe.cycles().map_err(|none| probe_fallback.clone().unwrap_or(none));
         stages.opened(Stage::Probe, probe.describe(), probe_fallback.map(|why| why.to_string()));
@@ -124,7 +133,7 @@ impl Agent {
         let mut agent = Self {
             sampler: Sampler { probe, energy, gpus, topology: Topology::read(&config.host.sysfs) },
             division,
-            table: ProcessTable::new(Host::new(&config.host.procfs, &config.host.sysfs)),
+            table: process_table(config),
             policy,
             ledger,
             pricing,
@@ -135,7 +144,6 @@ impl Agent {
             sci: SciBooks::default().reconfigured(&config.functional_units),
             gap: false,
             idle: idle_policy(config.idle),
-            threads_apart,
             recorder: None,
             process_top: config.process_top,
             host_procfs: config.host.procfs.clone(),
@@ -296,6 +304,7 @@ impl Agent {
         self.ledger.close_interval(|process| table.is_gone(process));
         self.gap = false;
         self.table.forget_ended();
+        retire::retire(&mut self.ledger, &self.table, &mut self.policy, &mut self.pricing);
         snapshot
     }
 }
@@ -388,6 +397,13 @@ fn probe_choice(config: &Config) -> probe::Choice {
         ProbeChoice::Ebpf => probe::Choice::Ebpf,
         ProbeChoice::Procfs => probe::Choice::Procfs,
     }
+}
+
+/// An empty table of processes that looks where the configuration says.
+pub fn process_table(config: &Config) -> ProcessTable {
+    let host = Host::of(&config.host);
+    let names = names::configured(&host.root, &config.kubernetes);
+    ProcessTable::with_names(&host, Resolver::new(names))
 }
 
 /// What the configuration says to the probe.

@@ -95,6 +95,10 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "DIR")]
     pub host_procfs: Option<String>,
 
+    /// Where the host's root directory is mounted [default: /]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub host_root: Option<String>,
+
     /// How much is logged
     #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, value_parser = PossibleValuesParser::new(log_levels()))]
     pub log_level: Option<String>,
@@ -122,6 +126,7 @@ impl Globals {
             ("--model-max-watts", "carbon.energy.model_max_watts", &self.model_max_watts),
             ("--host-sysfs", "carbon.host.sysfs", &self.host_sysfs),
             ("--host-procfs", "carbon.host.procfs", &self.host_procfs),
+            ("--host-root", "carbon.host.root", &self.host_root),
             ("--log-level", "carbon.log_level", &self.log_level),
             ("--log-format", "carbon.log_format", &self.log_format),
         ]

@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 /// One row a component, reserved ones included; they sum to the host.
 pub fn component_rows(ledger: &Ledger) -> Vec<ComponentRow> {
-    let row = |(name, book): (&Arc<str>, &crate::ledger::ComponentBook)| ComponentRow {
-        component: name.to_string(),
+    let row = |(name, book): (&str, &crate::ledger::ComponentBook)| ComponentRow {
+        component: name.to_owned(),
         interval: book.interval,
         run: book.run,
         lifetime: book.lifetime,
         period_emissions: book.period,
         sci: None,
     };
-    ledger.components.iter().map(row).collect()
+    ledger.books().map(row).collect()
 }
 
 /// One row a meter.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub mod retire;
+
 /// Reserved component names of the contract.
 pub mod reserved {
     pub const UNASSIGNED: &str = "unassigned";
@@ -88,6 +90,11 @@ pub struct Ledger {
     /// By process and the component it was in; a process that changed its component has a book in each.
     pub processes: BTreeMap<(ProcessKey, Arc<str>), ProcessBook>,
     pub meters: BTreeMap<Meter, MeterBook>,
+    /// What components used that have no book of their own any more ([`Ledger::retire`]). Shown as `other`.
+    pub retired: ComponentBook,
+    /// Intervals closed, and in which of them a component last used anything.
+    closed: u64,
+    last_used: BTreeMap<Arc<str>, u64>,
     /// Length of the running interval and of the run.
     pub interval: Nanos,
     pub run: Nanos,
@@ -162,7 +169,8 @@ impl Ledger {
     /// Corrects the components' emissions before the interval is closed. `change_of` is given a component and the most
     /// that can be taken off without any of its sums going back, and says what to add.
     pub fn correct_emissions(&mut self, mut change_of: impl FnMut(&Arc<str>, Emissions) -> i128) {
-        for (name, book) in &mut self.components {
+        let retired: Arc<str> = Arc::from(reserved::OTHER);
+        for (name, book) in self.components.iter_mut().chain(std::iter::once((&retired, &mut self.retired))) {
             // A period may have begun within the interval.
             let most = book.interval.emissions.min(book.period);
             let change = change_of(name, most).max(-(most.0 as i128));
@@ -194,7 +202,7 @@ impl Ledger {
     /// The host's account of the interval, the run, the lifetime and the period: the sum of the components'.
     pub fn host(&self) -> ComponentBook {
         let mut host = ComponentBook::default();
-        for book in self.components.values() {
+        for book in self.components.values().chain(std::iter::once(&self.retired)) {
             host.interval += book.interval;
             host.run += book.run;
             host.lifetime += book.lifetime;
@@ -225,9 +233,13 @@ impl Ledger {
     /// its book and not begin another.
     pub fn close_interval(&mut self, gone: impl Fn(ProcessKey) -> bool) {
         self.interval = Nanos(0);
-        for book in self.components.values_mut() {
-            book.interval = Usage::default();
+        self.closed += 1;
+        for (name, book) in &mut self.components {
+            if std::mem::take(&mut book.interval) != Usage::default() {
+                self.last_used.insert(name.clone(), self.closed);
+            }
         }
+        self.retired.interval = Usage::default();
         for book in self.meters.values_mut() {
             book.interval = MicroJoules(0);
         }
@@ -237,15 +249,15 @@ impl Ledger {
 
     /// What is to survive a restart; call it when an interval has been closed.
     pub fn save(&self) -> Saved {
-        let component = |(name, book): (&Arc<str>, &ComponentBook)| SavedComponent {
-            component: name.to_string(),
+        let component = |(name, book): (&str, &ComponentBook)| SavedComponent {
+            component: name.to_owned(),
             run: book.run,
             lifetime: book.lifetime,
             period: book.period,
         };
         let meter = |(meter, book): (&Meter, &MeterBook)| SavedMeter { meter: *meter, lifetime: book.lifetime };
         Saved {
-            components: self.components.iter().map(component).collect(),
+            components: self.books().map(component).collect(),
             meters: self.meters.iter().map(meter).collect(),
             run: self.run,
             amortised: self.amortised,
@@ -256,7 +268,10 @@ impl Ledger {
     /// component that no rule names any more keeps its series, and the host its total.
     pub fn restore(&mut self, saved: &Saved, run: bool, period: bool) {
         for was in &saved.components {
-            let book = self.components.entry(Arc::from(was.component.as_str())).or_default();
+            let book = match was.component.as_str() {
+                reserved::OTHER => &mut self.retired,
+                name => self.components.entry(Arc::from(name)).or_default(),
+            };
             book.lifetime += was.lifetime;
             if run {
                 book.run += was.run;
@@ -300,7 +315,7 @@ impl Ledger {
 
     /// Begins a new accounting period.
     pub fn begin_period(&mut self) {
-        for book in self.components.values_mut() {
+        for book in self.components.values_mut().chain(std::iter::once(&mut self.retired)) {
             book.period = Emissions::default();
         }
     }

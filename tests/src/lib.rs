@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod books;
+pub mod cgroups;
 pub mod contract;
 pub mod counter_page;
 pub mod daemon;
@@ -9,6 +10,7 @@ pub mod debian;
 pub mod deploy;
 pub mod engine;
 pub mod exposition;
+pub mod hotplug;
 pub mod http;
 pub mod identity;
 pub mod kernel;
@@ -20,3 +22,4 @@ pub mod prometheus;
 pub mod setup;
 pub mod systemd;
 pub mod truth;
+pub mod workers;

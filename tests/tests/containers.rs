@@ -94,3 +94,37 @@ fn containers_are_known_by_name() -> Result<()> {
     assert_eq!(known.container(task.process).as_deref(), Some("carbon-test-player-api"));
     Ok(())
 }
+
+#[test]
+fn what_runs_in_a_container_is_not_the_engines() -> Result<()> {
+    if !engine::possible() {
+        return Ok(());
+    }
+    let engine = Engine::start()?;
+    let container = engine.run("carbon-test-unnamed", &["sh", "-c", "sleep 1000 & sleep 1000; true"])?;
+    let root = root_with(&engine, true, true)?;
+    let rule = |name: &str, field, glob: &str| Rule {
+        name: name.to_owned(),
+        matching: Match::Key { field, glob: glob.to_owned() },
+        line: 0,
+    };
+    let mut rules = Policy::new(RuleSet::compile(&[rule("engine", Field::Comm, "containerd*")])?, true);
+    let task = identity::task(container.pid)?;
+    let shim = identity::task(task.parent)?;
+    assert!(shim.comm.to_string().starts_with("containerd"), "the container's parent is the shim: {shim:?}");
+
+    // Whether the shim has run since the agent looked or not.
+    for tasks in [vec![shim.clone(), task.clone()], vec![task.clone()]] {
+        let mut known = table(&root);
+        known.observe(&CpuSample { tasks: tasks.clone(), ..CpuSample::default() }, &mut rules);
+        assert_eq!(&*known.component(task.process, task.tid), "unassigned");
+        if tasks.len() > 1 {
+            assert_eq!(&*known.component(shim.process, shim.tid), "engine");
+        }
+    }
+    // A rule of its own, and what it starts inherits from it.
+    let both = [rule("engine", Field::Comm, "containerd*"), rule("inside", Field::Container, "carbon-test-unnamed")];
+    let mut rules = Policy::new(RuleSet::compile(&both)?, true);
+    assert_eq!(settled(&mut table(&root), &mut rules, &task), "inside");
+    Ok(())
+}

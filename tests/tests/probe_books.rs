@@ -2,6 +2,7 @@
 
 use carbon_agent::probe::{Choice, Probe, procfs::ProcfsProbe};
 use carbon_tests::kernel::{Running, check_near, newest, of, open, options, reap, sample, scheduled, shell, time_of};
+use carbon_tests::workers::Workers;
 use std::{path::Path, process::Command, thread::sleep, time::Duration};
 
 #[test]
@@ -78,6 +79,32 @@ fn the_fallback_closes_its_books_too() {
     // To two ticks: the one that the fallback counts in, and what it holds back when a window is full.
     let truth = scheduled(child.pid());
     assert!(seen.abs_diff(truth) <= 20_000_000 + truth / 20, "{seen} {truth}");
+}
+
+#[test]
+fn the_fallback_changes_its_way_of_counting_too() {
+    let mut probe = ProcfsProbe::open(Path::new("/proc"), false).unwrap();
+    let names = ["llm-worker-1", "narrative-2"];
+    let mut workers = Workers::start(Path::new(env!("CARGO_BIN_EXE_probe-shapes")), &names);
+    sample(&mut probe);
+    workers.burn(&[200, 100]);
+    probe.keep_threads_apart(true).unwrap();
+    workers.burn(&[100, 200]);
+    // What found no room in its window comes with a later one.
+    let samples: Vec<_> = (0..3)
+        .map(|_| {
+            sleep(Duration::from_millis(50));
+            sample(&mut probe)
+        })
+        .collect();
+    let seen: u64 = samples.iter().map(|sample| time_of(sample, workers.pid())).sum();
+    let truth = (workers.scheduled().values().sum::<f64>() * 1e9) as u64;
+    // To a tick for each thread and each way of counting.
+    assert!(seen.abs_diff(truth) <= 60_000_000, "{seen} {truth}");
+    let own = |name: &str| {
+        samples.iter().flat_map(|sample| of(sample, workers.pid())).any(|task| task.comm.to_string() == name)
+    };
+    assert!(names.into_iter().all(own), "threads have rows of their own");
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! A process is who it is: through exec, reparenting, odd threads and reused pids.
 
-use carbon_agent::probe::{Options, TypeInformation};
+use carbon_agent::probe::{Options, Probe as _, TypeInformation};
 use carbon_tests::kernel::{Running, check_near, newest, of, open, options, reap, sample, shell, time_of};
 use carbon_tests::need::need;
+use carbon_tests::workers::Workers;
 use std::{
     collections::HashSet,
     fs,
     io::Read,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::Duration,
@@ -214,6 +215,41 @@ fn threads_have_rows_of_their_own_when_asked_for() {
 }
 
 #[test]
+fn threads_are_told_apart_from_any_moment_on_and_no_time_is_lost() {
+    let Some(mut probe) = open(&options()) else {
+        return;
+    };
+    let names = ["llm-worker-1", "narrative-2"];
+    let mut workers = Workers::start(Path::new(env!("CARGO_BIN_EXE_probe-shapes")), &names);
+    let mut end = sample(&mut probe).cpus;
+    let begun: f64 = workers.scheduled().values().sum();
+    let pid = workers.pid();
+    let mut total = 0;
+    for apart in [true, false, true] {
+        // Some of it in the old way, some in the new, the change between.
+        workers.burn(&[60, 30]);
+        let events = probe.cost().events;
+        probe.keep_threads_apart(apart).expect("the kernel takes it");
+        assert!(probe.cost().events >= events);
+        for round in 0..2 {
+            workers.burn(&[30, 60]);
+            let sample = sample(&mut probe);
+            for (before, now) in end.iter().zip(&sample.cpus) {
+                assert_eq!((before.cpu, before.end), (now.cpu, now.begin), "no gap and no overlap");
+            }
+            total += time_of(&sample, pid);
+            let tids: HashSet<u32> = of(&sample, pid).iter().map(|task| task.tid).collect();
+            if round == 1 {
+                assert_eq!(tids.len() > 1, apart, "{tids:?}");
+            }
+            end = sample.cpus;
+        }
+    }
+    let truth = workers.scheduled().values().sum::<f64>() - begun;
+    check_near(total, (truth * 1e9) as u64, 0.02);
+}
+
+#[test]
 fn a_full_table_loses_detail_but_never_time() {
     let tiny = Options { cells_per_cpu: 4, ..options() };
     let Some(mut probe) = open(&tiny) else { return };
@@ -225,7 +261,6 @@ fn a_full_table_loses_detail_but_never_time() {
     let lost: u64 = full.cpus.iter().map(|window| window.lost.0).sum();
     assert!(lost > 0);
     assert!(full.tasks.len() <= 5 * full.cpus.len());
-    use carbon_agent::probe::Probe;
     assert!(probe.cost().lost.0 >= lost);
     // The old entries are gone, there is room again.
     let child = Command::new("sleep").arg("0.01").spawn().unwrap();

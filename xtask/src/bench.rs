@@ -25,6 +25,15 @@ pub enum What {
         #[arg(long)]
         with_scaphandre: bool,
     },
+    /// Microseconds to decide whose a process is: 200 rules, real processes, thousands of cgroups
+    Identity {
+        /// Component rules
+        #[arg(long, default_value_t = 200)]
+        rules: usize,
+        /// Cgroups that are made and looked up
+        #[arg(long, default_value_t = 4000)]
+        cgroups: usize,
+    },
     /// Error of our attribution on machines whose truth is known, beside the formulas of Kepler and Scaphandre
     Truth,
 }
@@ -33,6 +42,7 @@ pub fn run(what: &What) -> Result<()> {
     match what {
         What::Probe { seconds, only } => probe(*seconds, only.as_deref()),
         What::Agent { seconds, with_scaphandre } => agent(*seconds, *with_scaphandre),
+        What::Identity { rules, cgroups } => identity(*rules, *cgroups),
         What::Truth => crate::bench_truth::run(),
     }
 }
@@ -77,5 +87,15 @@ fn probe(seconds: u32, only: Option<&str>) -> Result<()> {
         .status()
         .context("cargo run")?;
     ensure!(status.success(), "bench-probe: {status}");
+    Ok(())
+}
+
+fn identity(rules: usize, cgroups: usize) -> Result<()> {
+    let status = cargo()
+        .args(["run", "--quiet", "--release", "-p", "carbon-tests", "--bin", "bench-identity", "--"])
+        .args(["--rules", &rules.to_string(), "--cgroups", &cgroups.to_string()])
+        .status()
+        .context("cargo run")?;
+    ensure!(status.success(), "bench-identity: {status}");
     Ok(())
 }

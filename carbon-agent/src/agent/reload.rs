@@ -23,9 +23,14 @@ impl Agent {
             Some(pricing)
         };
         let counts = if config.functional_units == self.functional_units { None } else { Some(start_counts(config)?) };
+        let apart = policy.needs_threads();
+        self.sampler.probe.keep_threads_apart(apart)?;
         // From here on nothing fails.
-        if policy.needs_threads() && !self.threads_apart {
-            tracing::warn!("rules on `thread` take hold at the next start: the probe does not keep threads apart yet");
+        if apart != self.policy.needs_threads() {
+            tracing::info!(
+                "the probe keeps {} from now on",
+                if apart { "threads apart" } else { "one account a process" }
+            );
         }
         self.policy = policy;
         self.table.judge_all(&mut self.policy);

@@ -1,9 +1,13 @@
-//! The HTTP client of everything in this module: short waits, small answers, no redirects, faults that quote nothing.
+//! The HTTP client of providers of intensity and of the names of pods: short waits, answers of limited size, no
+//! redirects, faults that quote nothing.
 
 use super::fault::{Fault, FaultKind};
 use jiff::Timestamp;
 use std::io;
 use std::time::Duration;
+use ureq::config::ConfigBuilder;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::typestate::AgentScope;
 
 /// No honest answer of a provider comes near this; a page of Prometheus metrics may.
 pub const MAX_ANSWER_BYTES: u64 = 4 << 20;
@@ -16,11 +20,38 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(6 * 3600);
 pub struct Http {
     agent: ureq::Agent,
     timeout: Duration,
+    /// Bytes of an answer.
+    limit: u64,
 }
 
 impl Http {
+    /// Trusts the public authorities; answers of at most [`MAX_ANSWER_BYTES`].
     pub fn new(timeout: Duration) -> Self {
-        let config = ureq::Agent::config_builder()
+        Self::build(timeout, MAX_ANSWER_BYTES, ureq::Agent::config_builder())
+    }
+
+    /// Never by way of a proxy, answers of at most `limit` bytes; trusts only the authorities whose certificates are in
+    /// `authorities` (PEM), if given. `Err` where there is none in it.
+    pub fn direct(timeout: Duration, limit: u64, authorities: Option<&[u8]>) -> Result<Self, Fault> {
+        let mut config = ureq::Agent::config_builder().proxy(None);
+        if let Some(pem) = authorities {
+            let items: Result<Vec<PemItem<'static>>, ureq::Error> = parse_pem(pem).collect();
+            let certificates = items.unwrap_or_default().into_iter().filter_map(|item| match item {
+                PemItem::Certificate(certificate) => Some(certificate),
+                _ => None,
+            });
+            let certificates: Vec<Certificate<'static>> = certificates.collect();
+            if certificates.is_empty() {
+                return Err(Fault::new(FaultKind::Tls, "no certificate in PEM"));
+            }
+            let roots = RootCerts::new_with_certs(&certificates);
+            config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
+        }
+        Ok(Self::build(timeout, limit, config))
+    }
+
+    fn build(timeout: Duration, limit: u64, config: ConfigBuilder<AgentScope>) -> Self {
+        let config = config
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
             // A redirect would carry the `auth-token` header to wherever it points.
@@ -30,7 +61,7 @@ impl Http {
             .max_idle_connections(0)
             .user_agent(concat!("carbon-agent/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.into(), timeout }
+        Self { agent: config.into(), timeout, limit }
     }
 
     /// The body of a 200 answer. `headers` may hold secrets: no fault shows them.
@@ -57,7 +88,7 @@ impl Http {
                 return Err(Fault { kind: FaultKind::Http(status), message, retry_after });
             }
         }
-        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+        let body = response.body_mut().with_config().limit(self.limit).read_to_vec();
         String::from_utf8(body.map_err(|error| self.classify(&error))?)
             .map_err(|_| Fault::new(FaultKind::Malformed, "the answer is not text"))
     }
@@ -74,7 +105,7 @@ impl Http {
                 Fault::new(FaultKind::Malformed, "the request cannot be sent: check url, zone and token")
             }
             ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => {
-                Fault::new(FaultKind::TooLarge, format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"))
+                Fault::new(FaultKind::TooLarge, format!("the answer is larger than {} bytes", self.limit))
             }
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
                 Fault::new(FaultKind::Tls, "the server's certificate or handshake was refused")

@@ -106,6 +106,20 @@ impl<K: Ord + Clone> LateBooks<K> {
         change
     }
 
+    /// Makes what was noted of `keys` that of `other`.
+    pub fn put_together(&mut self, keys: &[K], other: &K) {
+        for key in keys {
+            if let Some(owed) = self.outstanding.remove(key) {
+                *self.outstanding.entry(other.clone()).or_default() += owed;
+            }
+            for slot in &mut self.slots {
+                if let Some(energy) = slot.energy.remove(key) {
+                    *slot.energy.entry(other.clone()).or_default() += energy;
+                }
+            }
+        }
+    }
+
     /// What is still to be booked by key, in [`Emissions`]' unit; negative is a credit. To be kept across a restart.
     pub fn outstanding(&self) -> &BTreeMap<K, i128> {
         &self.outstanding

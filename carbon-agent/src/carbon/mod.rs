@@ -9,10 +9,10 @@ mod country;
 mod embodied;
 mod fault;
 mod functional_unit;
-mod http;
+pub(crate) mod http;
 mod late;
 #[cfg(test)]
-mod loopback;
+pub(crate) mod loopback;
 mod plausible;
 mod pricing;
 mod sci;
@@ -20,7 +20,7 @@ mod series;
 mod service;
 mod source;
 mod sources;
-mod token;
+pub(crate) mod token;
 mod unit_counts;
 
 pub use averages::{Average, averages, zone};

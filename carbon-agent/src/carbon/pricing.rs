@@ -4,7 +4,7 @@ use super::late::LateBooks;
 use super::service::{Pace, Service};
 use super::sources::{InForce, Methods};
 use crate::config::model::IntensitySource;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, reserved};
 use crate::snapshot::StageState;
 use crate::units::{MicroJoules, Nanos};
 use jiff::{SignedDuration, Timestamp};
@@ -72,6 +72,13 @@ impl Pricing {
             self.late.restate(|begin, end| sources.weighted(begin, end).milligrams_per_kwh(self.pue));
         }
         ledger.correct_emissions(|component, most| self.late.settle(component, most));
+    }
+
+    /// What these components are still to be corrected by is from now on the retired ones' ([`Ledger::retire`]).
+    pub fn retire(&mut self, names: &[Arc<str>]) {
+        if !names.is_empty() {
+            self.late.put_together(names, &Arc::from(reserved::OTHER));
+        }
     }
 
     /// The methods of all prices since the last call: the `method.intensity` of the interval's rows.

@@ -240,6 +240,33 @@ pub struct OutputConfig {
 pub struct HostConfig {
     pub sysfs: PathBuf,
     pub procfs: PathBuf,
+    /// The host's root directory; `None`: found by way of `procfs`.
+    pub root: Option<PathBuf>,
+}
+
+choice!(
+    /// Who is asked what the pods of this node are called.
+    KubernetesSource {
+        Off = "off" | "false" | "no",
+        /// The node's own kubelet: `GET /pods`.
+        Kubelet = "kubelet",
+        /// The API server, for the pods of this node.
+        ApiServer = "api_server",
+    }
+);
+
+/// How to ask Kubernetes for names, beside the files that the kubelet and the runtime leave on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesConfig {
+    pub source: KubernetesSource,
+    /// `None`: the usual address of the source.
+    pub url: Option<String>,
+    /// Name of this node; known where the API server is asked.
+    pub node: Option<String>,
+    /// `None`: the service account's, where there is one.
+    pub token_file: Option<PathBuf>,
+    /// PEM certificates of the authorities to trust; `None`: the service account's, where there is one.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Emissions of making the machine, spread over its life.
@@ -319,4 +346,5 @@ pub struct Config {
     pub energy: EnergyConfig,
     pub output: OutputConfig,
     pub host: HostConfig,
+    pub kubernetes: KubernetesConfig,
 }

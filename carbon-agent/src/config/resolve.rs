@@ -42,7 +42,14 @@ impl Draft {
                     model_max_watts: None,
                 },
                 output: OutputConfig { retain_days: 0, max_bytes: 0 },
-                host: HostConfig { sysfs: PathBuf::new(), procfs: PathBuf::new() },
+                host: HostConfig { sysfs: PathBuf::new(), procfs: PathBuf::new(), root: None },
+                kubernetes: KubernetesConfig {
+                    source: KubernetesSource::Off,
+                    url: None,
+                    node: None,
+                    token_file: None,
+                    ca_file: None,
+                },
             },
             listen_host: None,
             listen_port: None,
@@ -174,6 +181,9 @@ impl Resolver<'_> {
             self.errors.push(ConfigError::at(&self.origin(min), self.file, min, message));
         }
 
+        self.host_trees();
+        self.kubernetes();
+
         if let Some(total_kg) = self.draft.embodied_kg {
             self.draft.config.embodied = Some(Embodied { total_kg, lifetime_years: self.draft.embodied_years });
         }
@@ -191,5 +201,30 @@ impl Resolver<'_> {
         };
         let host = self.draft.listen_host.take().unwrap_or_default();
         self.draft.config.listen = Listen { host, port };
+    }
+
+    /// A root that is named holds the trees that are not.
+    fn host_trees(&mut self) {
+        let of_root = self.origin("carbon.host.root");
+        let host = &mut self.draft.config.host;
+        let Some(root) = &host.root else { return };
+        for (key, tree, name) in
+            [("carbon.host.sysfs", &mut host.sysfs, "sys"), ("carbon.host.procfs", &mut host.procfs, "proc")]
+        {
+            if self.origins.get(key).is_none_or(|origin| *origin == Origin::Default) {
+                *tree = root.join(name);
+                self.origins.insert(key, of_root.clone());
+            }
+        }
+    }
+
+    fn kubernetes(&mut self) {
+        let kubernetes = &self.draft.config.kubernetes;
+        if kubernetes.source == KubernetesSource::ApiServer && kubernetes.node.is_none() {
+            let message = "`api_server` needs `carbon.kubernetes.node` (CARBON_KUBERNETES__NODE), the name of this \
+                           node: the pods of the whole cluster are never asked for";
+            let key = "carbon.kubernetes.source";
+            self.errors.push(ConfigError::at(&self.origin(key), self.file, key, message));
+        }
     }
 }

@@ -4,10 +4,11 @@
 //! `docs/configuration.md` is printed from the same lines.
 
 use crate::config::model::{
-    AccountingPeriod, Config, EnergyChoice, IdlePolicy, Interrupts, LogFormat, LogLevel, ProbeChoice, Provider, Secret,
-    WeightsChoice,
+    AccountingPeriod, Config, EnergyChoice, IdlePolicy, Interrupts, KubernetesSource, LogFormat, LogLevel, ProbeChoice,
+    Provider, Secret, WeightsChoice,
 };
 use crate::config::value;
+use crate::identity::Host;
 use std::path::PathBuf;
 
 /// A value on its way in.
@@ -521,6 +522,62 @@ pub const SETTINGS: &[Setting] = &[
         about: "Where the host's procfs is mounted.",
         set: |draft, given| value::path(given.text).map(|it| draft.config.host.procfs = it),
         show: Some(|config| path(&config.host.procfs)),
+        ..PLAIN
+    },
+    Setting {
+        keys: &["carbon.host.root"],
+        flag: Some("--host-root"),
+        allowed: PATH,
+        about: "Where the host's root directory is mounted: container engines' files and sockets, the kubelet's files \
+                and the list of users are looked up below it, and sysfs and procfs where they are not named. Unset, it \
+                is `/`, or with a procfs elsewhere `PROCFS/1/root`.",
+        set: |draft, given| value::path(given.text).map(|it| draft.config.host.root = Some(it)),
+        show: Some(|config| path(&Host::of(&config.host).root)),
+        ..PLAIN
+    },
+    Setting {
+        keys: &["carbon.kubernetes.source"],
+        default: Some("off"),
+        allowed: "off, kubelet, api_server",
+        about: "Who is asked what pods and containers are called where the node's files do not tell.",
+        set: |draft, given| {
+            value::one_of(KubernetesSource::from_name(given.text), KubernetesSource::NAMES)
+                .map(|it| draft.config.kubernetes.source = it)
+        },
+        show: Some(|config| config.kubernetes.source.to_string()),
+        ..PLAIN
+    },
+    Setting {
+        keys: &["carbon.kubernetes.url"],
+        allowed: "address that begins with http:// or https://",
+        about: "Unset, `https://127.0.0.1:10250` for the kubelet, `https://kubernetes.default.svc` for the API server.",
+        set: |draft, given| value::url(given.text).map(|it| draft.config.kubernetes.url = Some(it)),
+        show: Some(|config| optional(config.kubernetes.url.as_ref())),
+        ..PLAIN
+    },
+    Setting {
+        keys: &["carbon.kubernetes.node"],
+        allowed: NAME,
+        about: "Name of this node, whose pods the API server is asked for (`spec.nodeName` of the Downward API).",
+        set: |draft, given| value::name(given.text).map(|it| draft.config.kubernetes.node = Some(it)),
+        show: Some(|config| optional(config.kubernetes.node.as_ref())),
+        ..PLAIN
+    },
+    Setting {
+        keys: &["carbon.kubernetes.token_file"],
+        allowed: "path, beside the configuration file if relative",
+        about: "The file that holds the bearer token, alone; read anew for each request. Unset, the service account's.",
+        set: |draft, given| value::beside(given).map(|it| draft.config.kubernetes.token_file = Some(it)),
+        show: Some(|config| optional(config.kubernetes.token_file.as_deref().map(path))),
+        ..PLAIN
+    },
+    Setting {
+        keys: &["carbon.kubernetes.ca_file"],
+        allowed: "path, beside the configuration file if relative",
+        about: "PEM certificates of the authorities that the server's certificate must come from. Unset, the service \
+                account's, else the public ones.",
+        set: |draft, given| value::beside(given).map(|it| draft.config.kubernetes.ca_file = Some(it)),
+        show: Some(|config| optional(config.kubernetes.ca_file.as_deref().map(path))),
         ..PLAIN
     },
 ];

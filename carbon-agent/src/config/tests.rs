@@ -224,7 +224,7 @@ fn all_errors_are_told_at_once() {
             "3: carbon.colour: unknown key; known here: enabled, project_name, environment, output_dir, state_dir, \
              log_level, log_format, log_file, measurement_interval, sample_interval, track_components, \
              accounting_period, idle, weights, process_top, intensity, pue, embodied, listen, probe, energy, output, host, \
-             components",
+             kubernetes, components",
             "4: carbon.idle: `x`: expected one of separate, proportional, even",
             "6: carbon.components[0].name: `kernel` is a reserved name; reserved are unassigned, kernel, idle, \
              unattributed, other",
@@ -472,6 +472,48 @@ fn where_to_listen() {
     for text in ["", ":80", "1.2.3:80", "1.2.3.4.5:80", "a b:80", "[::1:80", "[x]:80", "a:b", "a:80:80", "a:-1"] {
         assert!(value::listen(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_root_holds_the_trees_that_are_not_named() {
+    for (file, env, expected) in [
+        ("", "", "/proc /sys -"),
+        ("carbon: {host: {root: /host}}", "", "/host/proc /host/sys /host"),
+        ("carbon: {host: {root: /host, procfs: /p}}", "", "/p /host/sys /host"),
+        ("carbon: {host: {procfs: /p, sysfs: /s}}", "/host", "/p /s /host"),
+        ("", "/host", "/host/proc /host/sys /host"),
+    ] {
+        let loaded = resolve_all(file, &[("CARBON_HOST__ROOT", env)], "").unwrap();
+        let host = &loaded.config.host;
+        let root = host.root.as_deref().unwrap_or(Path::new("-"));
+        let shown = format!("{} {} {}", host.procfs.display(), host.sysfs.display(), root.display());
+        assert_eq!(shown, expected, "{file} {env}");
+    }
+    let loaded = resolve_all("", &[("CARBON_HOST__ROOT", "/host")], "").unwrap();
+    assert_eq!(loaded.origin("carbon.host.sysfs"), &Origin::Env("CARBON_HOST__ROOT".to_owned()));
+    let flagged = resolve_all("", &[], "--host-root /host --host-sysfs /sys").unwrap();
+    assert_eq!(flagged.config.host.sysfs, Path::new("/sys"));
+}
+
+#[test]
+fn kubernetes_is_off_unless_asked_for() {
+    assert_eq!(Config::default().kubernetes.source, KubernetesSource::Off);
+    assert_eq!(config("carbon: {kubernetes: {source: off}}").kubernetes, Config::default().kubernetes);
+    let asked = config("carbon: {kubernetes: {source: kubelet, token_file: t, ca_file: /c}}").kubernetes;
+    assert_eq!(asked.source, KubernetesSource::Kubelet);
+    assert_eq!(asked.token_file.as_deref(), Some(Path::new("/etc/app/t")));
+    check_errors(
+        "carbon:\n  kubernetes:\n    source: api_server\n    nodes: x\n    url: ftp://x\n",
+        &[
+            "3: carbon.kubernetes.source: `api_server` needs `carbon.kubernetes.node` (CARBON_KUBERNETES__NODE), the name \
+             of this node: the pods of the whole cluster are never asked for",
+            "4: carbon.kubernetes.nodes: unknown key; did you mean `node`?",
+            "5: carbon.kubernetes.url: `ftp://x`: expected an address that begins with http:// or https://",
+        ],
+    );
+    let env = [("CARBON_KUBERNETES__NODE", "worker-3")];
+    let loaded = resolve_all("carbon: {kubernetes: {source: api_server}}", &env, "").unwrap();
+    assert_eq!(loaded.config.kubernetes.node.as_deref(), Some("worker-3"));
 }
 
 #[test]
@@ -809,7 +851,7 @@ fn the_table_is_consistent() {
     }
     let every = "--output-dir a --listen a:1 --interval 2 --sample-interval 1 --project-name a --probe auto \
                  --energy auto --powercap a --model-min-watts 1 --model-max-watts 2 --host-sysfs a --host-procfs a \
-                 --log-level info --log-format json --idle even --weights time";
+                 --host-root a --log-level info --log-format json --idle even --weights time";
     for (flag, key, _) in flags(every).given() {
         assert_eq!(settings::find(key).and_then(|setting| setting.flag), Some(flag), "{key}");
     }

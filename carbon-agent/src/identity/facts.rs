@@ -27,6 +27,12 @@ impl Sources {
     pub fn shows(&self, process: ProcessKey) -> bool {
         stat::read(&self.procfs, process.pid).is_some_and(|stat| stat.start == process.start.0 / self.tick)
     }
+
+    /// What a thread that lives is called now.
+    pub fn thread_name(&self, process: ProcessKey, tid: u32) -> Option<Comm> {
+        let name = fs::read(self.procfs.join(format!("{}/task/{tid}/comm", process.pid))).ok()?;
+        self.shows(process).then(|| Comm::from_bytes(name.strip_suffix(b"\n").unwrap_or(&name)))
+    }
 }
 
 /// A process (or one thread of it) to be judged. Everything but the name is read on demand; what a dead process can no
@@ -186,7 +192,7 @@ mod tests {
         Sources {
             procfs: "/proc".into(),
             tick: crate::clock::tick(),
-            users: Users::default(),
+            users: Users::new(Path::new("/")),
             names: RefCell::new(Resolver::new(Vec::new())),
         }
     }

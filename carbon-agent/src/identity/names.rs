@@ -5,14 +5,16 @@ mod bundle;
 mod engine_api;
 mod engine_files;
 mod kubelet;
+mod kubernetes;
 #[cfg(test)]
 mod tests;
 
 use super::cgroup::{Container, Placement};
 use super::label::label;
+use crate::config::KubernetesConfig;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,6 +68,12 @@ impl Names {
         }
     }
 
+    /// Whether nothing of what was asked is missing.
+    fn answer(&self, question: &Question) -> bool {
+        (question.container.is_none() || self.container.is_some())
+            && (question.pod.is_none() || (self.pod.is_some() && self.namespace.is_some()))
+    }
+
     fn made_safe(self) -> Self {
         let safe = |name: Option<String>| name.map(|name| label(name.as_bytes()));
         Self { container: safe(self.container), pod: safe(self.pod), namespace: safe(self.namespace) }
@@ -76,6 +84,11 @@ impl Names {
 pub trait NameSource: Send {
     /// What it knows of a container, and of a pod by its UID.
     fn names(&self, container: Option<&Container>, pod: Option<&str>) -> Names;
+
+    /// Whether it may know some seconds later of a pod's container that it does not know of now.
+    fn learns_late(&self) -> bool {
+        false
+    }
 }
 
 /// The sources of a host whose root directory is `root`, cheap ones first.
@@ -90,10 +103,24 @@ pub fn sources(root: &Path) -> Vec<Box<dyn NameSource>> {
     ]
 }
 
+/// The same, and Kubernetes where the configuration says so.
+pub fn configured(root: &Path, kubernetes: &KubernetesConfig) -> Vec<Box<dyn NameSource>> {
+    let mut sources = sources(root);
+    if let Some(pods) = kubernetes::Pods::new(kubernetes) {
+        // Files tell at once, and engines do not know of pods what Kubernetes does.
+        sources.insert(sources.len() - 1, Box::new(pods));
+    }
+    sources
+}
+
 /// How long all questions of one sample together may hold it up. The kernel counts on meanwhile.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// When a container that nobody could name is asked about again, if somebody wants to know.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// When a source that learns late is asked again. Until the last time there is no answer.
+const LATER: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10)];
+/// A sample waits for an answer only so long after the question; then it looks whether there is one.
+const FRESH: Duration = Duration::from_secs(1);
 /// Names kept, and questions that can wait.
 const KEPT: usize = 65_536;
 const QUEUED: usize = 1024;
@@ -168,8 +195,11 @@ impl Resolver {
                 self.ask(question);
                 return Answer::Names(names);
             }
-            Some(Known { names: None, used, .. }) => {
+            Some(Known { names: None, asked, used }) => {
                 *used = true;
+                if asked.elapsed() > FRESH {
+                    return Answer::Pending;
+                }
                 drop(known);
             }
             None => {
@@ -234,24 +264,48 @@ fn question(placement: &Placement) -> Option<Question> {
     (container.is_some() || pod.is_some()).then_some(Question { container, pod })
 }
 
+/// A question that some source may be able to answer later.
+struct Later {
+    due: Instant,
+    question: Question,
+    /// Times it was asked.
+    tries: usize,
+}
+
 /// The thread: ends when the resolver is gone.
 fn answer_all(questions: &Receiver<Question>, sources: &[Box<dyn NameSource>], answers: &Answers) {
-    for question in questions {
+    let mut later: Vec<Later> = Vec::new();
+    while let Some((question, tries)) = next(questions, &mut later) {
         let mut names = Names::default();
-        let complete = |names: &Names| {
-            (question.container.is_none() || names.container.is_some())
-                && (question.pod.is_none() || (names.pod.is_some() && names.namespace.is_some()))
-        };
         for source in sources {
-            if complete(&names) {
+            if names.answer(&question) {
                 break;
             }
             names.complete(source.names(question.container.as_ref(), question.pod.as_deref()));
+        }
+        let in_vain = !names.answer(&question) && question.pod.is_some();
+        if in_vain && tries < LATER.len() && later.len() < QUEUED && sources.iter().any(|source| source.learns_late()) {
+            later.push(Later { due: Instant::now() + LATER[tries], question, tries: tries + 1 });
+            continue;
         }
         if let Some(known) = answers.lock().get_mut(&question) {
             known.names = Some(Arc::new(names.made_safe()));
             known.asked = Instant::now();
         }
         answers.arrived.notify_all();
+    }
+}
+
+/// The next question, and how often it was asked before; `None` when nobody will ask again.
+fn next(questions: &Receiver<Question>, later: &mut Vec<Later>) -> Option<(Question, usize)> {
+    let first = later.iter().enumerate().min_by_key(|(_, later)| later.due).map(|(place, later)| (place, later.due));
+    let Some((place, due)) = first else { return questions.recv().ok().map(|question| (question, 0)) };
+    match questions.recv_timeout(due.saturating_duration_since(Instant::now())) {
+        Ok(question) => Some((question, 0)),
+        Err(RecvTimeoutError::Timeout) => {
+            let later = later.swap_remove(place);
+            Some((later.question, later.tries))
+        }
+        Err(RecvTimeoutError::Disconnected) => None,
     }
 }

@@ -6,7 +6,7 @@ use super::rules::{Field, RuleSet};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Components that discovery makes at most; a series each, for as long as the agent runs. What comes later is unassigned.
+/// Components that discovery makes at most at one time; what comes later is unassigned until some are forgotten.
 const DISCOVERED: usize = 1000;
 
 #[derive(Debug)]
@@ -64,6 +64,15 @@ impl Policy {
         matches!(self, Self::Rules(rules) if rules.set.needs(Field::Thread))
     }
 
+    /// Makes room: these discovered components have no books any more.
+    pub fn forget(&mut self, names: &[Arc<str>]) {
+        if let Self::Discovery(made) = self {
+            for name in names {
+                made.names.remove(name);
+            }
+        }
+    }
+
     pub(super) fn inherits(&self) -> bool {
         matches!(self, Self::Rules(_))
     }
@@ -114,5 +123,9 @@ mod tests {
         }
         assert_eq!(made.component("one more"), None);
         assert_eq!(made.component("7").as_deref(), Some("7"));
+        let mut policy = Policy::Discovery(made);
+        policy.forget(&["7".into(), "unheard of".into()]);
+        let Policy::Discovery(mut made) = policy else { unreachable!() };
+        assert_eq!(made.component("one more").as_deref(), Some("one more"));
     }
 }

@@ -20,7 +20,7 @@ use crate::probe::{Comm, CpuSample, ProcessKey};
 use crate::units::Nanos;
 use newest::{Newest, NewestThread};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Longest chain of unknown ancestors that is followed through `/proc`.
@@ -43,9 +43,6 @@ pub enum Basis {
     /// The command that `exec` measures.
     Adopted,
 }
-
-/// A component and why.
-type Judged = (Arc<str>, Basis);
 
 #[derive(Debug)]
 struct Known {
@@ -104,7 +101,7 @@ impl ProcessTable {
             sources: Sources {
                 procfs: host.procfs.clone(),
                 tick: clock::tick(),
-                users: Users::default(),
+                users: Users::new(&host.root),
                 names: RefCell::new(names),
             },
             cgroups: Cgroups::new(&host.procfs, &host.sysfs),
@@ -179,12 +176,13 @@ impl ProcessTable {
             let sources = &self.sources;
             let cgroup = self.cgroups.of(process.pid, newest.cgroup, || sources.shows(process));
             let elsewhere = cgroup.is_some() && cgroup != known.cgroup;
+            let crossed = !at_home(cgroup.as_deref(), known.cgroup.as_deref());
             if cgroup.is_some() || newest.cgroup != 0 {
                 known.cgroup = cgroup;
             }
             known.threads.clear();
-            // What it was matched for may have been the place.
-            if elsewhere && known.basis == Basis::Matched {
+            // What it was matched for may have been the place; what it inherited it leaves at a container's border.
+            if elsewhere && (known.basis == Basis::Matched || crossed) {
                 return self.judge_again(process, policy, Change::Place);
             }
         }
@@ -220,7 +218,10 @@ impl ProcessTable {
             None => match policy.judge(&facts) {
                 Verdict::Matched(component) => (component, Basis::Matched),
                 Verdict::Discovered(component) => (component, Basis::Discovered),
-                Verdict::Silent => self.inherited(process, newest.parent, policy),
+                Verdict::Silent => match self.inherited(process, cgroup.as_deref(), newest.parent, policy) {
+                    Heritage::Of(component) => (component, Basis::Inherited),
+                    Heritage::Nothing | Heritage::Lost => (self.unassigned.clone(), Basis::Nothing),
+                },
             },
         };
         if facts.pending() {
@@ -265,10 +266,14 @@ impl ProcessTable {
         if known.basis == Basis::Adopted || known.threads.get(&newest.tid).is_some_and(|t| t.name == newest.name) {
             return;
         }
-        let (component, pending) = self.judge_thread(newest.process, known, newest.name, policy);
+        // A thread is born under its maker's name, and that is what the record of its birth holds.
+        let fresh = !known.threads.contains_key(&newest.tid);
+        let now = fresh.then(|| self.sources.thread_name(newest.process, newest.tid)).flatten();
+        let name = now.unwrap_or(newest.name);
+        let (component, pending) = self.judge_thread(newest.process, known, name, policy);
         // Without the names it is its process's for now, and judged again when it next runs.
         if !pending {
-            let thread = Thread { name: newest.name, component, ended: false };
+            let thread = Thread { name, component, ended: false };
             let known = self.known.get_mut(&newest.process).expect("was found above");
             known.threads.insert(newest.tid, thread);
         }
@@ -313,20 +318,23 @@ impl ProcessTable {
         let pending = facts.pending();
         let exe = facts.into_exe();
         let before = (known.component.clone(), known.basis);
+        let nothing = (self.unassigned.clone(), Basis::Nothing);
         let (component, basis) = match verdict {
             Verdict::Matched(component) => (component, Basis::Matched),
             Verdict::Discovered(component) => (component, Basis::Discovered),
-            Verdict::Silent => match change {
-                // What it became is matched by no rule: it inherits from what it was.
-                Change::Name => before,
-                Change::Place | Change::Names => self.inherited(process, known.parent, policy),
-                Change::Rules => match self.inherited(process, known.parent, policy) {
-                    // Its ancestors may be gone; a component that still exists is still theirs.
-                    (_, Basis::Nothing) if policy.inherits() && policy.components().contains(&before.0) => {
-                        (before.0, Basis::Inherited)
-                    }
-                    inherited => inherited,
-                },
+            // What it became is matched by no rule: it inherits from what it was.
+            Verdict::Silent if change == Change::Name => before,
+            Verdict::Silent => match self.inherited(process, known.cgroup.as_deref(), known.parent, policy) {
+                Heritage::Of(component) => (component, Basis::Inherited),
+                // Nobody can ask its ancestors any more; a component that still exists is still theirs.
+                Heritage::Lost
+                    if change == Change::Rules
+                        && before.1 == Basis::Inherited
+                        && policy.components().contains(&before.0) =>
+                {
+                    before
+                }
+                Heritage::Nothing | Heritage::Lost => nothing,
             },
         };
         if pending {
@@ -336,30 +344,34 @@ impl ProcessTable {
         (known.component, known.basis, known.exe) = (component, basis, exe);
     }
 
-    /// The component that a process gets from its ancestors: of the parent if that has run, else by judging the
-    /// ancestors that `/proc` still shows.
-    fn inherited(&self, child: ProcessKey, mut parent: u32, policy: &mut Policy) -> Judged {
-        let nothing = (self.unassigned.clone(), Basis::Nothing);
+    /// What a process in `cgroup` gets from its ancestors: of the parent if that has run, else by judging the ancestors
+    /// that `/proc` still shows. A container's border ends it: what runs in a container is not the business of who
+    /// started the container.
+    fn inherited(&self, child: ProcessKey, cgroup: Option<&Cgroup>, mut parent: u32, policy: &mut Policy) -> Heritage {
         if !policy.inherits() {
-            return nothing;
+            return Heritage::Nothing;
         }
-        for _ in 0..ANCESTORS {
+        for generation in 0..ANCESTORS {
             if parent == 0 {
-                break;
+                return if generation == 0 { Heritage::Lost } else { Heritage::Nothing };
             }
             if let Some(known) = bearer_at(&self.bearer, &self.known, parent, child.start) {
                 return match known.basis {
-                    Basis::Matched | Basis::Inherited | Basis::Adopted => (known.component.clone(), Basis::Inherited),
-                    Basis::Nothing | Basis::Discovered => nothing,
+                    _ if !at_home(cgroup, known.cgroup.as_deref()) => Heritage::Nothing,
+                    Basis::Matched | Basis::Inherited | Basis::Adopted => Heritage::Of(known.component.clone()),
+                    Basis::Nothing | Basis::Discovered => Heritage::Nothing,
                 };
             }
-            let Some((facts, grandparent)) = self.ancestor(parent, child.start) else { break };
+            let Some((facts, grandparent)) = self.ancestor(parent, child.start) else { return Heritage::Lost };
+            if !at_home(cgroup, facts.cgroup.as_deref()) {
+                return Heritage::Nothing;
+            }
             if let Verdict::Matched(component) = policy.judge(&facts) {
-                return (component, Basis::Inherited);
+                return Heritage::Of(component);
             }
             parent = grandparent;
         }
-        nothing
+        Heritage::Nothing
     }
 
     /// What `/proc` shows of a process that has not run since the agent looked, and its parent. Somebody who started
@@ -469,6 +481,12 @@ impl ProcessTable {
         }
     }
 
+    /// The components that some process in the table is in.
+    pub fn components_in_use(&self) -> HashSet<Arc<str>> {
+        let of_threads = |known: &Known| known.threads.values().filter_map(|t| t.component.clone()).collect::<Vec<_>>();
+        self.known.values().flat_map(|known| of_threads(known).into_iter().chain([known.component.clone()])).collect()
+    }
+
     /// Processes in the table.
     pub fn len(&self) -> usize {
         self.known.len()
@@ -477,6 +495,22 @@ impl ProcessTable {
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
+}
+
+/// What a process gets from its ancestors.
+enum Heritage {
+    Of(Arc<str>),
+    /// They have no component, or it ends at the border of a container.
+    Nothing,
+    /// They are gone.
+    Lost,
+}
+
+/// Whether two processes live in the same container or virtual machine, or both in none. Where the place of either is
+/// not known, nothing speaks against it.
+fn at_home(one: Option<&Cgroup>, other: Option<&Cgroup>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return true };
+    (&one.placement.container, &one.placement.machine) == (&other.placement.container, &other.placement.machine)
 }
 
 /// Why a process is judged again.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Files remembered: one a container image that rules look into.
@@ -21,17 +21,23 @@ struct Version {
     length: u64,
 }
 
-#[derive(Default)]
 pub struct Users {
+    /// The host's own list.
+    list: PathBuf,
     read: RefCell<HashMap<Version, Arc<Names>>>,
 }
 
 impl Users {
+    /// Of a host whose root directory is `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { list: root.join("etc/passwd"), read: RefCell::default() }
+    }
+
     /// Name of the user a process runs as; the number where nobody has a name for it; `None` when it is gone.
     pub fn of(&self, process: &Path) -> Option<String> {
         let uid = fs::metadata(process).ok()?.uid();
         // The container's own list comes first: its users are the ones the operator of the container knows.
-        let lists = [process.join("root/etc/passwd"), Path::new("/etc/passwd").to_owned()];
+        let lists = [process.join("root/etc/passwd"), self.list.clone()];
         let name = lists.iter().find_map(|list| self.list(list)?.get(&uid).cloned());
         Some(name.unwrap_or_else(|| uid.to_string()))
     }
@@ -79,13 +85,20 @@ mod tests {
         let uid = fs::metadata(process.path()).unwrap().uid();
         let etc = process.path().join("root/etc");
         fs::create_dir_all(&etc).unwrap();
-        let users = Users::default();
+        let host = tempfile::tempdir().unwrap();
+        let users = Users::new(host.path());
         fs::write(etc.join("passwd"), format!("other:x:4242:1::/:\nmine:x:{uid}:1::/:\nalias:x:{uid}:1::/:\n"))
             .unwrap();
         assert_eq!(users.of(process.path()).as_deref(), Some("mine"));
         fs::write(etc.join("passwd"), format!("renamed:x:{uid}:1::/:\n")).unwrap();
         assert_eq!(users.of(process.path()).as_deref(), Some("renamed"));
         assert_eq!(users.of(Path::new("/nowhere")), None);
+        // Without a list of its own: the host's.
+        fs::remove_file(etc.join("passwd")).unwrap();
+        assert_eq!(users.of(process.path()), Some(uid.to_string()));
+        fs::create_dir_all(host.path().join("etc")).unwrap();
+        fs::write(host.path().join("etc/passwd"), format!("hosts:x:{uid}:1::/:\n")).unwrap();
+        assert_eq!(users.of(process.path()).as_deref(), Some("hosts"));
     }
 
     #[test]

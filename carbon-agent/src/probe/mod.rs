@@ -161,6 +161,10 @@ pub trait Probe: Send {
     /// What ran in the sample that the last [`Probe::cut`] ended.
     fn collect(&mut self) -> Result<CpuSample, ProbeError>;
 
+    /// From now on threads have rows of their own, or no longer. What ran until now comes with the next sample; no time is
+    /// lost on the way. Where this fails all is as before.
+    fn keep_threads_apart(&mut self, apart: bool) -> Result<(), ProbeError>;
+
     fn cost(&mut self) -> ProbeCost;
 
     /// Whether [`CpuSample::cycles`] are filled in, and if not, why not.

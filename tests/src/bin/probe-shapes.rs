@@ -1,10 +1,11 @@
 //! Processes of unusual shape, for the probe's tests: `probe-shapes SHAPE [ARGUMENTS]`.
 
 use std::{
-    env, fs,
+    env, fs, io,
     os::unix::process::CommandExt,
     process::Command,
     ptr,
+    sync::mpsc,
     thread::{self, sleep},
     time::{Duration, Instant},
 };
@@ -92,6 +93,34 @@ fn main() {
             });
             for worker in workers {
                 worker.join().expect("join");
+            }
+        }
+        // Threads with these names; each line of standard input ("300 100") says how many milliseconds of CPU time each
+        // of them is to use. Says "done" when all have.
+        "workers" => {
+            let start = |name: &String| {
+                let (jobs, waiting) = mpsc::channel::<u64>();
+                let (tell, done) = mpsc::channel::<()>();
+                let work = move || {
+                    for millis in waiting {
+                        burn(millis);
+                        let _ = tell.send(());
+                    }
+                };
+                thread::Builder::new().name(name.clone()).spawn(work).expect("thread");
+                (jobs, done)
+            };
+            let workers: Vec<_> = arguments[1..].iter().map(start).collect();
+            for line in io::stdin().lines() {
+                let line = line.expect("text");
+                let jobs = line.split(' ').map(|word| word.parse().expect("milliseconds"));
+                for ((worker, _), millis) in workers.iter().zip(jobs) {
+                    worker.send(millis).expect("the thread waits");
+                }
+                for (_, done) in &workers {
+                    done.recv().expect("the thread works");
+                }
+                println!("done");
             }
         }
         shape => panic!("no shape {shape}"),

@@ -90,6 +90,7 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         "carbon.probe": probe,
         "carbon.energy": energy,
         "carbon.host": host,
+        "carbon.kubernetes": kubernetes,
     }
     changed
 }

@@ -128,6 +128,15 @@ families! {
     COMPONENT_CPU: Counter "carbon_component_cpu_seconds_total" ["seconds"] ("component")
         "CPU time of a component; for idle, time in which a CPU ran nothing"
         Ever "sum by (component) (rate(carbon_component_cpu_seconds_total{component!=\"idle\"}[5m]))"
+    RETIRED_ENERGY: Counter "carbon_retired_components_energy_joules_total" ["joules"] ("domain")
+        "Energy of components whose series have ended, because too many come and go; absent while there are none"
+        Ever "sum by (domain) (carbon_component_energy_joules_total) + on (domain) carbon_retired_components_energy_joules_total"
+    RETIRED_CO2E: Counter "carbon_retired_components_co2e_grams_total" ["grams"] ()
+        "Grams of operational CO2e of components whose series have ended"
+        Ever "carbon_retired_components_co2e_grams_total / 1000"
+    RETIRED_CPU: Counter "carbon_retired_components_cpu_seconds_total" ["seconds"] ()
+        "CPU time of components whose series have ended"
+        Ever "carbon_retired_components_cpu_seconds_total"
     PROCESS_ENERGY: Counter "carbon_process_energy_joules_total" ["joules"] ("pid", "comm", "component")
         "Energy of one of the top processes since it was first seen (package, dram and gpu)"
         Process "topk(10, rate(carbon_process_energy_joules_total[5m]))"
@@ -247,7 +256,9 @@ the scrape. A scrape interval of 15 s to a minute loses nothing that counters ho
 least two intervals and two scrapes.
 
 The components `unassigned` (matched no rule), `kernel`, `idle` and `unattributed` are reserved and always there; with \
-them the components of a domain sum to its meters exactly. Domains overlap: `core` and `uncore` are parts of `package`, \
+them the components of a domain sum to its meters exactly. Beyond 750 components that nobody configured, the series of \
+those that were unused for longest end, and what they used goes to `carbon_retired_components_*`, which is then part of \
+the sum (and no rate: it grows by whole components). Domains overlap: `core` and `uncore` are parts of `package`, \
 `psys` holds everything. For a host's total add `package`, `dram` and `gpu` only.
 
 A counter that begins anew does so at 0, which `rate()` and `increase()` take into account.

@@ -5,7 +5,7 @@ use super::self_stats::SelfStats;
 use crate::export::RunInfo;
 use crate::export::published::Publication;
 use crate::ledger::reserved;
-use crate::snapshot::{ProcessIdentity, ProcessRow, Snapshot, StageStatus};
+use crate::snapshot::{ComponentRow, ProcessIdentity, ProcessRow, Snapshot, StageStatus};
 use crate::units::Emissions;
 use std::collections::BTreeMap;
 
@@ -86,6 +86,10 @@ fn components(to: &mut Gathered, snapshot: &Snapshot, run: &RunInfo) {
     for row in &snapshot.components {
         let name = row.component.as_str();
         to.add(&family::COMPONENT_EMISSIONS, [&run.project_name, name], row.period_emissions.kilograms());
+        if name == reserved::OTHER {
+            retired(to, snapshot, row);
+            continue;
+        }
         to.add(&family::COMPONENT_CO2E, [name], row.lifetime.emissions.grams());
         if knows_embodied(snapshot) {
             to.add(&family::COMPONENT_EMBODIED, [name], row.lifetime.embodied.grams());
@@ -109,6 +113,16 @@ fn components(to: &mut Gathered, snapshot: &Snapshot, run: &RunInfo) {
                 to.add(&family::UNATTRIBUTED, [domain.name()], joules);
             }
         }
+    }
+}
+
+/// What retired components used is in families of its own: it grows by all that a component ever used when that one is
+/// put into it, which the rate of the components' counters must not show a second time.
+fn retired(to: &mut Gathered, snapshot: &Snapshot, row: &ComponentRow) {
+    to.add(&family::RETIRED_CO2E, [], row.lifetime.emissions.grams());
+    to.add(&family::RETIRED_CPU, [], row.lifetime.cpu.seconds());
+    for domain in &snapshot.domains {
+        to.add(&family::RETIRED_ENERGY, [domain.name()], row.lifetime.energy[*domain].joules());
     }
 }
 

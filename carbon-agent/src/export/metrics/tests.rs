@@ -2,6 +2,7 @@ use super::family::{self, Kind, Since};
 use super::*;
 use crate::export::fixture;
 use crate::export::published::Publication;
+use crate::snapshot::{ComponentRow, Usage};
 use crate::units::Emissions;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,7 +11,11 @@ use std::process::{Command, Stdio};
 
 fn series() -> Vec<Series> {
     let own = SelfStats { cpu_seconds: 1.5, max_fds: Some(1024), ..SelfStats::default() };
-    collect(Some(&fixture::publication()), &fixture::run_info(), Some(&own))
+    let mut publication = fixture::publication();
+    // Components that were retired.
+    let retired = fixture::component("other", fixture::usage(70_000, 3, 9));
+    publication.snapshot.components.push(ComponentRow { interval: Usage::default(), ..retired });
+    collect(Some(&publication), &fixture::run_info(), Some(&own))
 }
 
 fn line(text: &str, start: &str) -> String {
@@ -70,6 +75,10 @@ fn values_are_the_snapshots() {
     assert_eq!(number("carbon_errors_total{stage=\"energy\",kind=\"implausible\"}"), 2.0);
     assert_eq!(number("carbon_last_sample_timestamp_seconds"), 1_772_366_415.001);
     assert!(!text.contains("comm=\"other\""), "a sum over changing processes is no counter");
+    // What retired components used is no component's counter, which must not jump; of the period it is a part.
+    assert_eq!(number("carbon_retired_components_energy_joules_total{domain=\"package\"}"), 0.7);
+    assert!(!text.contains("carbon_component_energy_joules_total{component=\"other\""), "{text}");
+    assert!(text.contains("carbon_component_emissions_kg{project=\"TTA-Staging\",component=\"other\"}"), "{text}");
 }
 
 #[test]

@@ -204,3 +204,40 @@ fn nothing_is_asked_of_a_process_on_the_host() {
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     assert!(resolver.questions.is_none(), "no thread");
 }
+
+/// Knows a container only when asked the second time, as Kubernetes does of one that has just started.
+struct Late(AtomicUsize);
+
+impl NameSource for Late {
+    fn names(&self, _: Option<&Container>, _: Option<&str>) -> Names {
+        let known = self.0.fetch_add(1, Ordering::SeqCst) > 0;
+        let name = |text: &str| Some(text.to_owned());
+        Names { container: known.then(|| "app".to_owned()), pod: name("web-0"), namespace: name("prod") }
+    }
+
+    fn learns_late(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_is_learnt_late_is_waited_for_without_holding_up_samples() {
+    let mut resolver = Resolver::new(vec![Box::new(Late(AtomicUsize::new(0)))]);
+    let place = classify(&format!("/kubepods/besteffort/pod{UID}/{ID}"));
+    let begun = Instant::now();
+    let mut waited = Duration::ZERO;
+    let names = loop {
+        resolver.begin_sample();
+        let asked = Instant::now();
+        let answer = resolver.names(&place);
+        waited = if begun.elapsed() > FRESH { waited + asked.elapsed() } else { Duration::ZERO };
+        match answer {
+            Answer::Names(names) => break names,
+            Answer::Pending => assert!(begun.elapsed() < Duration::from_secs(20)),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(names.container.as_deref(), Some("app"));
+    assert!(begun.elapsed() >= LATER[0]);
+    assert!(waited < Duration::from_millis(100), "an old question holds up no sample: {waited:?}");
+}

@@ -207,42 +207,6 @@ fn an_explanation_tells_each_rule_but_no_secret() {
     );
 }
 
-/// `cargo test --release -p carbon-agent --lib -- --ignored --nocapture two_hundred_rules`
-#[test]
-#[ignore = "a measurement: prints its figure"]
-fn two_hundred_rules_take_microseconds() {
-    let mut list = Vec::new();
-    for i in 0..40 {
-        list.push((format!("unit{i}"), key(Field::Unit, &format!("service-{i}.service"))));
-        list.push((format!("exe{i}"), key(Field::Exe, &format!("*/program-{i}"))));
-        list.push((format!("comm{i}"), key(Field::Comm, &format!("worker-{i}*"))));
-        list.push((format!("container{i}"), key(Field::Container, &format!("tta-*-part-{i}*"))));
-        let both = vec![key(Field::Exe, "*/python3*"), key(Field::Cmdline, &format!("*module_{i}*"))];
-        list.push((format!("both{i}"), Match::All(both)));
-    }
-    let list: Vec<(&str, Match)> = list.iter().map(|(name, matching)| (name.as_str(), matching.clone())).collect();
-    let started = std::time::Instant::now();
-    let set = rules(&list);
-    println!("{} rules compiled in {:?}", list.len(), started.elapsed());
-    let base = [(Field::Unit, "ssh.service"), (Field::Comm, "python3"), (Field::Container, "tta-staging-redis-1")];
-    for (what, exe, cmdline) in [
-        ("the last rule matches", "/usr/bin/python3.12", "python3 -m uvicorn module_39.api:app --host 0.0.0.0"),
-        ("no rule matches, all fields read", "/usr/bin/python3.12", "python3 -m http.server 8080"),
-        ("no rule matches, no command line read", "/usr/lib/systemd/systemd-journald", "unread"),
-    ] {
-        let mut process = base.to_vec();
-        process.extend([(Field::Exe, exe), (Field::Cmdline, cmdline)]);
-        let subject = Fake::new(&process);
-        const ROUNDS: u32 = 20_000;
-        let started = std::time::Instant::now();
-        for _ in 0..ROUNDS {
-            subject.asked.borrow_mut().clear();
-            std::hint::black_box(set.decide(&subject));
-        }
-        println!("{what}: {:?} a decision", started.elapsed() / ROUNDS);
-    }
-}
-
 proptest::proptest! {
     /// Any glob that compiles and any bytes: deciding and explaining agree, and neither panics.
     #[test]

@@ -1,6 +1,6 @@
 //! Why a process is in its component, step by step, for people.
 
-use super::{ANCESTORS, Basis, ProcessTable, bearer_at};
+use super::{ANCESTORS, Basis, ProcessTable, at_home, bearer_at};
 use crate::identity::Facts;
 use crate::identity::cgroup::Placement;
 use crate::identity::discovery;
@@ -35,6 +35,10 @@ impl ProcessTable {
                 line(&mut text, "it has no further ancestors to inherit from");
                 break None;
             };
+            if !at_home(facts.cgroup.as_deref(), next.0.cgroup.as_deref()) {
+                line(&mut text, "its parent is outside its container: it inherits nothing");
+                break None;
+            }
             line(&mut text, "it inherits from its parent:");
             (facts, parent) = next;
         };

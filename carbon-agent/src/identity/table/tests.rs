@@ -263,6 +263,86 @@ fn without_rules_units_and_executables_are_components() {
     assert_eq!(component(&table, 40, 5 * MS10), "python3.11");
 }
 
+/// The cgroup of a container's processes.
+fn docker(digit: &str) -> String {
+    format!("/system.slice/docker-{}.scope", digit.repeat(64))
+}
+
+#[test]
+fn inheritance_ends_at_the_border_of_a_container() {
+    let proc = Proc::new();
+    proc.process(10, MS10, 1, "containerd-shim", "/system.slice/containerd.service");
+    proc.process(20, 2 * MS10, 10, "redis", &docker("a"));
+    proc.process(21, 3 * MS10, 20, "redis-child", &docker("a"));
+    proc.process(22, 3 * MS10, 20, "app", &docker("a"));
+    proc.process(23, 4 * MS10, 22, "app-child", &docker("a"));
+    proc.process(30, 2 * MS10, 10, "helper", "/system.slice/containerd.service");
+    let rules = || rules(&["engine comm: containerd*", "app comm: app"]);
+    let all = [
+        in_cgroup(7, task(10, MS10, 1, "containerd-shim")),
+        in_cgroup(8, task(20, 2 * MS10, 10, "redis")),
+        in_cgroup(8, task(21, 3 * MS10, 20, "redis-child")),
+        in_cgroup(8, task(22, 3 * MS10, 20, "app")),
+        in_cgroup(8, task(23, 4 * MS10, 22, "app-child")),
+        in_cgroup(7, task(30, 2 * MS10, 10, "helper")),
+    ];
+    let expected = [
+        (10, 1, "engine"),
+        (20, 2, "unassigned"),
+        (21, 3, "unassigned"),
+        (22, 3, "app"),
+        (23, 4, "app"),
+        (30, 2, "engine"),
+    ];
+    let (mut table, mut policy) = (proc.table(), rules());
+    observe(&mut table, &mut policy, &all);
+    for (pid, tick, expected) in expected {
+        assert_eq!(component(&table, pid, tick * MS10), expected, "pid {pid}");
+    }
+    // The same where the shim has not run since the agent looked.
+    let (mut table, mut policy) = (proc.table(), rules());
+    observe(&mut table, &mut policy, &all[1..]);
+    for (pid, tick, expected) in &expected[1..] {
+        assert_eq!(component(&table, *pid, tick * MS10), *expected, "pid {pid}, the shim at rest");
+    }
+    let text = table.explain(20, &mut policy).unwrap();
+    assert!(text.contains("its parent is outside its container") && text.ends_with("component: unassigned"), "{text}");
+}
+
+#[test]
+fn who_moves_into_a_container_leaves_what_it_inherited_outside() {
+    let proc = Proc::new();
+    let host = "/system.slice/containerd.service";
+    proc.process(10, MS10, 1, "containerd-shim", host);
+    proc.process(20, 2 * MS10, 10, "runc:[2:INIT]", host);
+    let (mut table, mut policy) = (proc.table(), rules(&["engine comm: containerd*"]));
+    let shim = || in_cgroup(7, task(10, MS10, 1, "containerd-shim"));
+    observe(&mut table, &mut policy, &[shim(), in_cgroup(7, task(20, 2 * MS10, 10, "runc:[2:INIT]"))]);
+    assert_eq!(component(&table, 20, 2 * MS10), "engine", "it works for the engine");
+    // Moved, and become what the container is for.
+    proc.process(20, 2 * MS10, 10, "redis", &docker("a"));
+    observe(&mut table, &mut policy, &[shim(), in_cgroup(8, task(20, 2 * MS10, 10, "redis"))]);
+    assert_eq!(component(&table, 20, 2 * MS10), "unassigned");
+    // What exec measures is measured wherever it goes.
+    let mut table = proc.table();
+    table.adopt(10, "command");
+    observe(&mut table, &mut policy, &[shim(), in_cgroup(8, task(20, 2 * MS10, 10, "redis"))]);
+    assert_eq!(component(&table, 20, 2 * MS10), "command");
+}
+
+#[test]
+fn reloaded_rules_leave_nobody_with_what_it_no_longer_matches() {
+    let proc = Proc::new();
+    proc.process(10, MS10, 1, "x-app", "/");
+    proc.process(20, 2 * MS10, 10, "child", "/");
+    let (mut table, mut policy) = (proc.table(), rules(&["app comm: x-app"]));
+    observe(&mut table, &mut policy, &[task(10, MS10, 1, "x-app"), task(20, 2 * MS10, 10, "child")]);
+    assert_eq!([component(&table, 10, MS10), component(&table, 20, 2 * MS10)], ["app", "app"]);
+    // The component is still there, but neither is in it any more.
+    table.judge_all(&mut rules(&["app comm: y-app"]));
+    assert_eq!([component(&table, 10, MS10), component(&table, 20, 2 * MS10)], ["unassigned", "unassigned"]);
+}
+
 /// Answers when it is let.
 struct Gate(std::sync::mpsc::Receiver<()>);
 
@@ -321,6 +401,22 @@ fn threads_may_be_components_of_their_own() {
     observe(&mut table, &mut policy, &[gone]);
     table.forget_ended();
     assert!(table.known.get(&key).is_none_or(|known| known.threads.is_empty()));
+}
+
+#[test]
+fn a_new_thread_has_the_name_that_it_has_now() {
+    let proc = Proc::new();
+    proc.process(10, MS10, 1, "app", "/");
+    let task_of = proc.0.path().join("10/task/11");
+    std::fs::create_dir_all(&task_of).unwrap();
+    std::fs::write(task_of.join("comm"), "render-1\n").unwrap();
+    let (mut table, mut policy) = (proc.table(), rules(&["render thread: render-*", "app comm: app"]));
+    let app = || task(10, MS10, 1, "app");
+    // Both were noted at their birth; of the second nothing is left but that.
+    observe(&mut table, &mut policy, &[app(), thread(11, "app", app()), thread(12, "app", app())]);
+    assert_eq!([&*table.component(app().process, 11), &*table.component(app().process, 12)], ["render", "app"]);
+    observe(&mut table, &mut policy, &[thread(11, "render-1", app())]);
+    assert_eq!(&*table.component(app().process, 11), "render");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod cycles;
 mod grace;
+mod handover;
 mod layout;
 mod load;
 mod log;
@@ -81,6 +82,7 @@ pub fn task_layout() -> Result<carbon_common::TaskLayout, String> {
 }
 
 pub struct EbpfProbe {
+    options: Options,
     loaded: Loaded,
     counters: Option<Counters>,
     attached: Vec<&'static str>,
@@ -99,6 +101,8 @@ pub struct EbpfProbe {
     pending: Option<Pending>,
     /// Samples that were cut off and not collected before the next cut.
     carried: Option<CpuSample>,
+    /// What the probes that this one took over from had counted of themselves.
+    before: ProbeCost,
 }
 
 #[derive(Clone, Copy)]
@@ -119,6 +123,7 @@ impl EbpfProbe {
         let cpus = loaded.settings.cpus as usize;
         let log = log::Forward::of(&mut loaded.bpf);
         let mut probe = Self {
+            options: options.clone(),
             loaded,
             counters,
             attached,
@@ -131,6 +136,7 @@ impl EbpfProbe {
             offline: vec![false; cpus],
             pending: None,
             carried: None,
+            before: ProbeCost::default(),
         };
         probe.flush_all();
         // Reading the kernel's type information took tens of megabytes: hand them back.
@@ -180,6 +186,22 @@ impl EbpfProbe {
         }
     }
 
+    /// Ends the running sample at `now`; the one before must have been collected.
+    fn cut_at(&mut self, now: Nanos) {
+        self.pending = Some(Pending { epoch: self.epoch, begin: self.begin, end: now });
+        self.epoch += 1;
+        self.begin = now;
+        publish(&self.loaded, self.epoch, now);
+    }
+
+    /// Keeps a sample for the next [`Probe::collect`].
+    fn carry(&mut self, sample: CpuSample) {
+        self.carried = Some(match self.carried.take() {
+            Some(carried) => carried.followed_by(sample),
+            None => sample,
+        });
+    }
+
     fn collect_pending(&mut self) -> Result<Option<CpuSample>, ProbeError> {
         let Some(pending) = self.pending.take() else {
             return Ok(None);
@@ -207,16 +229,10 @@ impl Probe for EbpfProbe {
 
     fn cut(&mut self) -> Result<Nanos, ProbeError> {
         if let Some(sample) = self.collect_pending()? {
-            self.carried = Some(match self.carried.take() {
-                Some(carried) => carried.followed_by(sample),
-                None => sample,
-            });
+            self.carry(sample);
         }
         let now = monotonic();
-        self.pending = Some(Pending { epoch: self.epoch, begin: self.begin, end: now });
-        self.epoch += 1;
-        self.begin = now;
-        publish(&self.loaded, self.epoch, now);
+        self.cut_at(now);
         Ok(now)
     }
 
@@ -230,10 +246,22 @@ impl Probe for EbpfProbe {
         })
     }
 
+    fn keep_threads_apart(&mut self, apart: bool) -> Result<(), ProbeError> {
+        if (self.loaded.settings.threads != 0) == apart {
+            return Ok(());
+        }
+        let next = Self::open(&Options { threads: apart, ..self.options.clone() })?;
+        self.hand_over(next)
+    }
+
     fn cost(&mut self) -> ProbeCost {
         let states = (0..self.loaded.settings.cpus).map(|cpu| self.loaded.states.read(cpu));
         let (events, lost) = states.fold((0, 0), |(events, lost), state| (events + state.events, lost + state.lost));
-        ProbeCost { events, run_time: self.run_time(), lost: Nanos(lost) }
+        ProbeCost {
+            events: self.before.events + events,
+            run_time: self.run_time().map(|time| time + self.before.run_time.unwrap_or_default()),
+            lost: self.before.lost + Nanos(lost),
+        }
     }
 
     fn cycles(&self) -> Result<(), ProbeError> {

@@ -79,10 +79,11 @@ impl Names {
 }
 
 fn look_up(procfs: &Path, process: ProcessKey, tid: u32) -> Known {
-    read(procfs, process.pid, tid)
-        // Another process may own the pid by now.
-        .filter(|known| process.start.0 == 0 || known.start.0.abs_diff(process.start.0) <= clock::tick())
-        .unwrap_or_default()
+    // Another process may own the pid by now. A thread has a start of its own, so it is the process that is asked.
+    let same = |known: &Known| process.start.0 == 0 || known.start.0.abs_diff(process.start.0) <= clock::tick();
+    let Some(known) = read(procfs, process.pid, process.pid).filter(same) else { return Known::default() };
+    let thread = if tid == process.pid { None } else { read(procfs, process.pid, tid) };
+    Known { comm: thread.map_or(known.comm, |thread| thread.comm), ..known }
 }
 
 fn read(procfs: &Path, pid: u32, tid: u32) -> Option<Known> {
@@ -97,4 +98,34 @@ fn read(procfs: &Path, pid: u32, tid: u32) -> Option<Known> {
         kernel_thread: stat.flags & KERNEL_THREAD != 0,
         start: Nanos(stat.starttime * clock::tick()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::mpsc, thread, time::Duration};
+
+    #[test]
+    fn a_thread_is_known_by_its_own_name_whenever_it_began() {
+        // Ticks after the process.
+        thread::sleep(Duration::from_millis(50));
+        let (tell, told) = mpsc::channel();
+        let (stay, until) = mpsc::channel::<()>();
+        let work = move || {
+            // SAFETY: no preconditions.
+            tell.send(unsafe { libc::gettid() }).expect("the test listens");
+            let _ = until.recv();
+        };
+        let worker = thread::Builder::new().name("narrative-2".into()).spawn(work).expect("a thread");
+        let tid = told.recv().expect("it runs") as u32;
+        let pid = std::process::id();
+        let own = read(Path::new("/proc"), pid, pid).expect("this process");
+        let mut names = Names::new("/proc".into());
+        let comm = |names: &mut Names, start| names.row(ProcessKey { pid, start }, tid, 0, Nanos(1)).comm.to_string();
+        assert_eq!(comm(&mut names, own.start), "narrative-2");
+        // A later bearer of the pid is another.
+        assert_eq!(comm(&mut names, Nanos(own.start.0 + 10 * clock::tick())), "");
+        drop(stay);
+        worker.join().expect("it ends");
+    }
 }

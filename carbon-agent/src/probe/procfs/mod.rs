@@ -37,6 +37,10 @@ pub struct ProcfsProbe {
     tick: u64,
     tasks: HashMap<(ProcessKey, u32), Task>,
     generation: u64,
+    /// What the running scan finds is where counting begins.
+    first: bool,
+    /// Counted in another way before [`Probe::keep_threads_apart`]; for the next sample.
+    before: Vec<Ran>,
     cpus: Vec<CpuTicks>,
     books: Books,
     begin: Nanos,
@@ -52,6 +56,8 @@ impl ProcfsProbe {
             tick: 1_000_000_000 / ::procfs::ticks_per_second().max(1),
             tasks: HashMap::new(),
             generation: 0,
+            first: true,
+            before: Vec::new(),
             cpus: Vec::new(),
             books: Books::default(),
             begin: monotonic(),
@@ -60,6 +66,7 @@ impl ProcfsProbe {
         };
         probe.cpus = probe.read_cpus()?;
         probe.scan()?;
+        probe.first = false;
         Ok(probe)
     }
 
@@ -121,7 +128,7 @@ impl ProcfsProbe {
         // New since the last scan: all its time lies in this sample.
         let before = self.tasks.insert((process, tid), task);
         let time = total.saturating_sub(before.map_or(0, |task| task.total));
-        if self.generation > 1 && (time > 0 || before.is_none()) {
+        if !self.first && (time > 0 || before.is_none()) {
             ran.push(task.ran(process, tid, time, false));
         }
     }
@@ -130,7 +137,8 @@ impl ProcfsProbe {
         let Some((begin, end)) = self.pending.take() else {
             return Ok(None);
         };
-        let ran = self.scan()?;
+        let mut ran = std::mem::take(&mut self.before);
+        ran.extend(self.scan()?);
         let cpus = self.read_cpus()?;
         let since = books::since(&cpus, &self.cpus);
         self.cpus = cpus;
@@ -170,6 +178,19 @@ impl Probe for ProcfsProbe {
 
     fn collect(&mut self) -> Result<CpuSample, ProbeError> {
         Ok(self.collect_pending()?.unwrap_or(CpuSample { begin: self.begin, end: self.begin, ..CpuSample::default() }))
+    }
+
+    fn keep_threads_apart(&mut self, apart: bool) -> Result<(), ProbeError> {
+        if self.threads == apart {
+            return Ok(());
+        }
+        let ran = self.scan()?;
+        self.before.extend(ran);
+        self.tasks.clear();
+        (self.threads, self.first) = (apart, true);
+        let scanned = self.scan();
+        self.first = false;
+        scanned.map(drop)
     }
 
     fn cost(&mut self) -> ProbeCost {
