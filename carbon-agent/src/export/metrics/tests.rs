@@ -2,6 +2,7 @@ use super::family::{self, Kind, Since};
 use super::*;
 use crate::export::fixture;
 use crate::export::published::Publication;
+use crate::snapshot::Stage;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
@@ -60,6 +61,7 @@ fn values_are_the_snapshots() {
     assert_eq!(number("carbon_stage_up{stage=\"intensity\"}"), 0.0);
     assert_eq!(number("carbon_stage_up{stage=\"files\"}"), 1.0);
     assert_eq!(number("carbon_errors_total{stage=\"energy\",kind=\"implausible\"}"), 2.0);
+    assert_eq!(number("carbon_errors_total{stage=\"energy\",kind=\"vanished\"}"), 0.0);
     assert_eq!(number("carbon_last_sample_timestamp_seconds"), 1_772_366_415.001);
     assert!(!text.contains("comm=\"other\""), "a sum over changing processes is no counter");
 }
@@ -108,6 +110,21 @@ fn before_the_first_interval_there_is_the_agent_itself() {
         format!("\"{}\",probe_object=\"sha256:abc\"}} 1.0", env!("CARGO_PKG_VERSION"))
     );
     assert_eq!(line(&text, "carbon_emissions_threshold_kg "), "1.0");
+}
+
+#[test]
+fn errors_are_counted_from_zero() {
+    let label_sets = |publication: Option<&Publication>| -> BTreeSet<String> {
+        let text = classic(collect(publication, &fixture::run_info(), None));
+        let lines = text.lines().filter(|line| line.starts_with("carbon_errors_total{"));
+        lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+    };
+    let before = label_sets(None);
+    for stage in Stage::ALL {
+        assert!(before.iter().any(|labels| labels.contains(&format!("stage=\"{}\"", stage.name()))), "{stage:?}");
+    }
+    // Whatever happens later, no series comes from nowhere.
+    assert_eq!(label_sets(Some(&fixture::publication())), before);
 }
 
 #[test]
