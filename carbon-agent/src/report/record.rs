@@ -1,9 +1,12 @@
 //! The part of an emissions line that reports need.
 
-use crate::energy::Quality;
+use crate::energy::{Domain, Quality};
 use crate::export::json::SCHEMA;
 use serde::Deserialize;
 use std::borrow::Cow;
+
+/// Energy figures of a line: a domain each, and the total.
+pub const FIGURES: usize = Domain::ALL.len() + 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,6 +24,8 @@ pub struct Record<'a> {
     #[serde(borrow)]
     pub timestamp: Cow<'a, str>,
     #[serde(default, borrow)]
+    pub run_id: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
     pub component: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     pub comm: Option<Cow<'a, str>>,
@@ -30,22 +35,69 @@ pub struct Record<'a> {
     pub container: Option<Cow<'a, str>>,
     pub interval_seconds: f64,
     pub interval_cpu_seconds: f64,
-    interval_energy_joules: Total,
+    interval_energy_joules: Joules,
     /// Kilograms.
     pub interval_emissions: f64,
     pub quality: Quality,
+    #[serde(default, borrow)]
+    method: Option<Method<'a>>,
+}
+
+/// By domain, 0 where there is no meter, and the total.
+#[derive(Debug, Deserialize)]
+struct Joules {
+    #[serde(default)]
+    package: f64,
+    #[serde(default)]
+    core: f64,
+    #[serde(default)]
+    uncore: f64,
+    #[serde(default)]
+    dram: f64,
+    #[serde(default)]
+    psys: f64,
+    #[serde(default)]
+    gpu: f64,
+    total: f64,
+}
+
+impl Joules {
+    fn all(&self) -> [f64; FIGURES] {
+        [self.package, self.core, self.uncore, self.dram, self.psys, self.gpu, self.total]
+    }
 }
 
 #[derive(Debug, Deserialize)]
-struct Total {
-    total: f64,
+struct Method<'a> {
+    #[serde(borrow)]
+    cpu_time: Cow<'a, str>,
+    #[serde(borrow)]
+    energy: Cow<'a, str>,
+    #[serde(borrow)]
+    intensity: Cow<'a, str>,
 }
 
 impl Record<'_> {
     /// The whole number that the line was written from.
     pub fn microjoules(&self) -> u64 {
-        (self.interval_energy_joules.total * 1e6).round() as u64
+        whole(self.interval_energy_joules.total)
     }
+
+    /// The same for each domain, and the total.
+    pub fn microjoules_by_domain(&self) -> [u64; FIGURES] {
+        self.interval_energy_joules.all().map(whole)
+    }
+
+    /// What was measured, and how.
+    pub fn methods(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.method.iter().flat_map(|method| {
+            [("CPU time", &*method.cpu_time), ("energy", &*method.energy), ("intensity", &*method.intensity)]
+        })
+    }
+}
+
+fn whole(joules: f64) -> u64 {
+    (joules * 1e6).round() as u64
 }
 
 /// What a line turned out to be.
@@ -80,14 +132,9 @@ pub fn parse<'a>(line: &'a [u8], wanted: &[Kind]) -> Parsed<'a> {
 
 impl Record<'_> {
     fn is_plausible(&self) -> bool {
-        let figures = [
-            self.interval_seconds,
-            self.interval_cpu_seconds,
-            self.interval_energy_joules.total,
-            self.interval_emissions,
-        ];
+        let figures = [self.interval_seconds, self.interval_cpu_seconds, self.interval_emissions];
         // 1e12 J is more than a data centre spends in an interval, and keeps sums within 64 bits.
-        figures.iter().all(|figure| (0.0..1e12).contains(figure))
+        figures.iter().chain(&self.interval_energy_joules.all()).all(|figure| (0.0..1e12).contains(figure))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sums by name, in bounded memory.
 
+use super::observed::Observed;
 use super::record::{Kind, Parsed, Record, parse};
 use crate::cli::ReportBy;
 use crate::energy::Quality;
@@ -27,7 +28,8 @@ impl Sum {
         self.emissions_kg += other.emissions_kg;
     }
 
-    fn of(record: &Record<'_>) -> Self {
+    /// Of one line.
+    pub fn of(record: &Record<'_>) -> Self {
         Self {
             cpu_seconds: record.interval_cpu_seconds,
             microjoules: record.microjoules(),
@@ -50,6 +52,7 @@ pub struct Sums {
     pub estimated: bool,
     pub lines: u64,
     pub damaged: u64,
+    pub observed: Observed,
 }
 
 impl Sums {
@@ -65,6 +68,7 @@ impl Sums {
             estimated: false,
             lines: 0,
             damaged: 0,
+            observed: Observed::default(),
         }
     }
 
@@ -79,9 +83,8 @@ impl Sums {
         }
         self.lines += 1;
         let wanted: &[Kind] = match self.by {
-            ReportBy::Day => &[Kind::Host],
-            ReportBy::Component => &[Kind::Host, Kind::Component],
-            ReportBy::Process | ReportBy::Unit | ReportBy::Container => &[Kind::Host, Kind::Process],
+            ReportBy::Day | ReportBy::Component => &[Kind::Host, Kind::Component],
+            ReportBy::Process | ReportBy::Unit | ReportBy::Container => &[Kind::Host, Kind::Component, Kind::Process],
         };
         match parse(line, wanted) {
             Parsed::Record(record) => self.record(&record),
@@ -95,6 +98,7 @@ impl Sums {
             return;
         }
         let sum = Sum::of(record);
+        self.observed.record(record);
         if record.record == Kind::Host {
             self.host.add(sum);
             self.seconds += record.interval_seconds;
@@ -143,6 +147,7 @@ impl Sums {
         self.estimated |= other.estimated;
         self.lines += other.lines;
         self.damaged += other.damaged;
+        self.observed.merge(other.observed);
     }
 }
 
