@@ -100,33 +100,24 @@ fn whole(joules: f64) -> u64 {
     (joules * 1e6).round() as u64
 }
 
-/// What a line turned out to be.
+/// No line of ours.
 #[derive(Debug)]
-pub enum Parsed<'a> {
-    Record(Record<'a>),
-    /// A sound line of a kind that was not asked for.
-    Unwanted,
-    Damaged,
-}
+pub struct Damaged;
 
-/// Reads a line if it is of a wanted kind. Lines begin with their kind as we write them, so most of the unwanted are
+/// Reads a line if it is of a wanted kind; `None` for a sound one of another kind. Lines begin with their kind as we write them, so most of the unwanted are
 /// told by their first bytes; a line that somebody wrote in another order is read in full.
-pub fn parse<'a>(line: &'a [u8], wanted: &[Kind]) -> Parsed<'a> {
+pub fn parse<'a>(line: &'a [u8], wanted: &[Kind]) -> Result<Option<Record<'a>>, Damaged> {
     if let Some(kind) = kind_at_start(line)
         && !wanted.contains(&kind)
         && line.ends_with(b"}")
     {
-        return Parsed::Unwanted;
+        return Ok(None);
     }
     match serde_json::from_slice::<Record>(line) {
         Ok(record) if record.schema == SCHEMA && record.is_plausible() => {
-            if wanted.contains(&record.record) {
-                Parsed::Record(record)
-            } else {
-                Parsed::Unwanted
-            }
+            Ok(Some(record).filter(|record| wanted.contains(&record.record)))
         }
-        _ => Parsed::Damaged,
+        _ => Err(Damaged),
     }
 }
 

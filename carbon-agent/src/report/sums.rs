@@ -1,7 +1,7 @@
 //! Sums by name, in bounded memory.
 
 use super::observed::Observed;
-use super::record::{Kind, Parsed, Record, parse};
+use super::record::{Damaged, Kind, Record, parse};
 use crate::cli::ReportBy;
 use crate::energy::Quality;
 use std::collections::HashMap;
@@ -87,9 +87,9 @@ impl Sums {
             ReportBy::Process | ReportBy::Unit | ReportBy::Container => &[Kind::Host, Kind::Component, Kind::Process],
         };
         match parse(line, wanted) {
-            Parsed::Record(record) => self.record(&record),
-            Parsed::Unwanted => {}
-            Parsed::Damaged => self.damaged += 1,
+            Ok(Some(record)) => self.record(&record),
+            Ok(None) => {}
+            Err(Damaged) => self.damaged += 1,
         }
     }
 
