@@ -60,12 +60,12 @@ pub fn judge(report: &Report) -> Vec<Criterion> {
         criterion(
             "100 % of the integration tests pass",
             Verdict::Unanswered,
-            "Not in these files: `cargo test` on the deployed version, or its CI run.",
+            "Not in these files: cargo test on the deployed version, or its CI run.",
         ),
         criterion(
             "Health checks pass, dashboards configured",
             Verdict::Unanswered,
-            "Not in these files: `carbon-agent health` now; Prometheus: min_over_time(carbon_stage_up[7d]) and \
+            "Not in these files: carbon-agent health now; Prometheus: min_over_time(carbon_stage_up[7d]) and \
              avg_over_time(up{job=\"tta-staging-carbon\"}[7d]).",
         ),
     ]
@@ -95,11 +95,11 @@ fn time_observed(report: &Report) -> Criterion {
     let verdict = if share >= 99.0 { Verdict::Met } else { Verdict::Look };
     let runs = observed.runs.len();
     let answer = format!(
-        "{} of {} measured ({share:.2} %), in {} intervals of {runs} run{}.",
+        "{} of {} measured ({share:.2} %), in {} of {}.",
         days(seconds),
         days(asked),
-        observed.intervals,
-        if runs == 1 { "" } else { "s" },
+        count(observed.intervals, "interval"),
+        count(runs as u64, "run"),
     );
     criterion("Observed for the whole time", verdict, answer)
 }
@@ -112,10 +112,9 @@ fn interruptions(report: &Report) -> Criterion {
     };
     let sum: f64 = gaps.iter().map(|gap| gap.seconds()).sum();
     let answer = format!(
-        "{} gap{}, {} in all, the longest {} from {}. Restarts that were meant are fine; energy that the meters counted \
+        "{}, {} in all, the longest {} from {}. Restarts that were meant are fine; energy that the meters counted \
          meanwhile is booked as unattributed.",
-        gaps.len(),
-        if gaps.len() == 1 { "" } else { "s" },
+        count(gaps.len() as u64, "gap"),
         duration(sum),
         duration(longest.seconds()),
         rfc3339(longest.begin),
@@ -133,7 +132,7 @@ fn errors(report: &Report) -> Criterion {
             return criterion(NAME, Verdict::Unanswered, answer);
         }
     };
-    let mut answer = format!("{} errors and {} warnings in the log", log.errors, log.warnings);
+    let mut answer = format!("{} and {} in the log", count(log.errors, "error"), count(log.warnings, "warning"));
     let since = rfc3339(report.since);
     let verdict = match &log.first {
         _ if log.errors > 0 => Verdict::NotMet,
@@ -302,6 +301,10 @@ fn security(report: &Report) -> Criterion {
     };
     let answer = format!("{said}; {nobody:.1} % of the energy went to processes of no component.");
     criterion("No security incident", verdict, answer)
+}
+
+fn count(number: u64, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Long times as people say them.
