@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Suites of `tests/` that run the agent as it is built here, and take little time.
-const SUITES: [&str; 8] =
-    ["agent_books", "bad_input", "exec", "metrics", "probe_books", "reload", "replay", "restart"];
+const SUITES: [&str; 8] = ["agent_books", "bad_input", "exec", "metrics", "probe_books", "reload", "replay", "restart"];
 
 #[derive(clap::Args)]
 pub struct Arguments {

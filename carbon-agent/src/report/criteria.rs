@@ -1,7 +1,7 @@
 //! The questions of the promotion checklist, answered from the files. What they cannot answer is said, with where to look.
 
-use super::observed::{Day, Observed, Span};
-use super::{Report, Sum};
+use super::Report;
+use super::observed::{Day, Observed, Span, Used};
 use crate::agent::OWN_COMPONENT;
 use crate::config::AccountingPeriod;
 use crate::export::figures::{duration, percent, scaled};
@@ -219,7 +219,7 @@ fn emissions(report: &Report) -> Criterion {
 /// Watts of each day that is long enough to be compared.
 fn powers<'a>(
     observed: &'a Observed,
-    of: impl Fn(&str, &Day) -> Option<Sum> + 'a,
+    of: impl Fn(&str, &Day) -> Option<Used> + 'a,
 ) -> impl Iterator<Item = (&'a str, f64)> {
     let comparable = observed.days.iter().filter(|(_, day)| day.covered_seconds >= COMPARABLE_SECONDS);
     comparable.filter_map(move |(name, day)| {
@@ -254,7 +254,7 @@ fn own_cost(report: &Report) -> Criterion {
     let observed = &report.sums.observed;
     let own = observed.of(OWN_COMPONENT);
     let measured: f64 = observed.days.values().map(|day| day.seconds).sum();
-    if own == Sum::default() || measured == 0.0 {
+    if own == Used::default() || measured == 0.0 {
         return criterion(NAME, Verdict::Unanswered, format!("There are no rows of the component {OWN_COMPONENT}."));
     }
     let cpu = percent(own.cpu_seconds, measured);

@@ -2,7 +2,6 @@
 //! cost, and how the days compare. In bounded memory, whatever the files hold.
 
 use super::record::{FIGURES, Kind, Record};
-use super::sums::Sum;
 use crate::agent::OWN_COMPONENT;
 use crate::energy::Quality;
 use crate::ledger::reserved;
@@ -29,6 +28,31 @@ impl Span {
     }
 }
 
+/// What the observation compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Used {
+    pub cpu_seconds: f64,
+    pub microjoules: u64,
+    /// Operational, in kilograms.
+    pub emissions_kg: f64,
+}
+
+impl Used {
+    fn of(record: &Record<'_>) -> Self {
+        Self {
+            cpu_seconds: record.interval_cpu_seconds,
+            microjoules: record.microjoules(),
+            emissions_kg: record.interval_emissions,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.cpu_seconds += other.cpu_seconds;
+        self.microjoules = self.microjoules.saturating_add(other.microjoules);
+        self.emissions_kg += other.emissions_kg;
+    }
+}
+
 /// One UTC day.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Day {
@@ -36,9 +60,9 @@ pub struct Day {
     pub seconds: f64,
     /// Time in which the meters counted: also while the agent was down.
     pub covered_seconds: f64,
-    pub host: Sum,
+    pub host: Used,
     /// What the agent itself used.
-    pub own: Sum,
+    pub own: Used,
 }
 
 impl Day {
@@ -67,7 +91,7 @@ pub struct Observed {
     pub methods: BTreeMap<String, f64>,
     pub runs: BTreeSet<String>,
     pub days: BTreeMap<String, Day>,
-    pub components: BTreeMap<String, BTreeMap<String, Sum>>,
+    pub components: BTreeMap<String, BTreeMap<String, Used>>,
     /// The interval whose component lines are being read.
     open: Option<Open>,
 }
@@ -82,7 +106,7 @@ struct Open {
 
 impl Observed {
     pub fn record(&mut self, record: &Record<'_>) {
-        let sum = Sum::of(record);
+        let sum = Used::of(record);
         let day = record.timestamp.get(..10).unwrap_or(&record.timestamp);
         match record.record {
             Kind::Host => {
@@ -108,7 +132,7 @@ impl Observed {
         }
     }
 
-    fn host(&mut self, record: &Record<'_>, day: &str, sum: Sum) {
+    fn host(&mut self, record: &Record<'_>, day: &str, sum: Used) {
         self.intervals += 1;
         if let Some(run) = &record.run_id
             && self.runs.len() < MAX_NAMES
@@ -118,7 +142,7 @@ impl Observed {
         // Rows without any CPU time stand for what the meters counted while the agent was down.
         let measured = if record.interval_cpu_seconds > 0.0 { record.interval_seconds } else { 0.0 };
         let covered_seconds = record.interval_seconds;
-        entry(&mut self.days, day).add(Day { seconds: measured, covered_seconds, host: sum, own: Sum::default() });
+        entry(&mut self.days, day).add(Day { seconds: measured, covered_seconds, host: sum, own: Used::default() });
         if record.quality == Quality::Estimated {
             self.estimated_seconds += record.interval_seconds;
         }
@@ -194,8 +218,8 @@ impl Observed {
     }
 
     /// CPU time and energy of a component over all days.
-    pub fn of(&self, component: &str) -> Sum {
-        let mut total = Sum::default();
+    pub fn of(&self, component: &str) -> Used {
+        let mut total = Used::default();
         self.components.get(component).into_iter().flatten().for_each(|(_, sum)| total.add(*sum));
         total
     }

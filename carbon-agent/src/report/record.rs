@@ -38,6 +38,11 @@ pub struct Record<'a> {
     interval_energy_joules: Joules,
     /// Kilograms.
     pub interval_emissions: f64,
+    /// Kilograms; 0 where no figure for the machine's manufacture is configured.
+    #[serde(default)]
+    pub interval_embodied_emissions: f64,
+    #[serde(default, borrow)]
+    pub sci: Option<Box<SciRecord<'a>>>,
     pub quality: Quality,
     #[serde(default, borrow)]
     method: Option<Method<'a>>,
@@ -65,6 +70,17 @@ impl Joules {
     fn all(&self) -> [f64; FIGURES] {
         [self.package, self.core, self.uncore, self.dram, self.psys, self.gpu, self.total]
     }
+}
+
+/// Functional units of a component, and what was emitted in their time, in kilograms.
+#[derive(Debug, Deserialize)]
+pub struct SciRecord<'a> {
+    #[serde(borrow)]
+    pub functional_unit: Cow<'a, str>,
+    pub units: f64,
+    pub operational_emissions: f64,
+    #[serde(default)]
+    pub embodied_emissions: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,9 +139,17 @@ pub fn parse<'a>(line: &'a [u8], wanted: &[Kind]) -> Result<Option<Record<'a>>, 
 
 impl Record<'_> {
     fn is_plausible(&self) -> bool {
-        let figures = [self.interval_seconds, self.interval_cpu_seconds, self.interval_emissions];
+        let figures = [
+            self.interval_seconds,
+            self.interval_cpu_seconds,
+            self.interval_emissions,
+            self.interval_embodied_emissions,
+        ];
+        let of_units = self.sci.iter().flat_map(|sci| [sci.operational_emissions, sci.embodied_emissions]);
         // 1e12 J is more than a data centre spends in an interval, and keeps sums within 64 bits.
-        figures.iter().chain(&self.interval_energy_joules.all()).all(|figure| (0.0..1e12).contains(figure))
+        let all = figures.into_iter().chain(self.interval_energy_joules.all()).chain(of_units);
+        all.into_iter().all(|figure| (0.0..1e12).contains(&figure))
+            && self.sci.iter().all(|sci| (0.0..f64::INFINITY).contains(&sci.units))
     }
 }
 

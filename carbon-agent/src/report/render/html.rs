@@ -1,6 +1,6 @@
 //! The page: the promotion checklist's answers first, then what they rest on. It needs nothing from elsewhere.
 
-use super::{SHOWN, notes, rows, summary, title};
+use super::{Columns, SHOWN, notes, rows, summary, title};
 use crate::export::figures::{duration, percent, scaled};
 use crate::export::html::{Escaped, STYLE};
 use crate::export::rfc3339;
@@ -73,15 +73,20 @@ fn by_name(page: &mut String, report: &Report) -> fmt::Result {
     write!(
         page,
         "<section><h2>By {0}</h2><table><tr><th>{0}</th><th class=\"n\">mean power</th><th class=\"share\">share</th>\
-         <th class=\"n\">CPU</th><th class=\"n\">energy</th><th class=\"n\">CO₂e</th></tr>",
+         <th class=\"n\">CPU</th><th class=\"n\">energy</th><th class=\"n\">CO₂e</th>",
         title(report)
     )?;
+    let columns = Columns::of(report);
+    for title in columns.titles() {
+        write!(page, "<th class=\"n\">{title}</th>")?;
+    }
+    page.push_str("</tr>");
     for row in rows(report).iter().take(SHOWN) {
         write!(
             page,
             "<tr><td class=\"name\">{}</td><td class=\"n\">{}</td><td><div class=\"bar\"><meter min=\"0\" max=\"100\" \
              value=\"{:.1}\"></meter><span>{:.1} %</span></div></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td></tr>",
+             <td class=\"n\">{}</td>",
             Escaped(row.name),
             scaled(row.mean_power_watts, "W"),
             row.share_percent,
@@ -90,6 +95,10 @@ fn by_name(page: &mut String, report: &Report) -> fmt::Result {
             scaled(row.energy_joules, "J"),
             scaled(row.emissions_kg * 1e3, "g"),
         )?;
+        for cell in columns.cells(row) {
+            write!(page, "<td class=\"n\">{}</td>", Escaped(&cell))?;
+        }
+        page.push_str("</tr>");
     }
     page.push_str("</table></section>");
     Ok(())
