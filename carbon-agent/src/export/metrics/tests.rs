@@ -85,7 +85,7 @@ fn what_is_not_known_is_absent() {
     publication.snapshot.embodied = false;
     publication.snapshot.host_lifetime.embodied = Emissions(0);
     let text = classic(collect(Some(&publication), &fixture::run_info(), None));
-    for absent in ["functional_units", "sci_co2e", "embodied_co2e", "scope=\"embodied\""] {
+    for absent in ["component_functional_units", "sci_co2e", "embodied_co2e", "scope=\"embodied\""] {
         assert!(!text.contains(absent), "{absent}");
     }
 }
