@@ -96,6 +96,8 @@ impl Agent {
 
         let threads_apart = policy.needs_threads();
         let (probe, probe_fallback) = probe::open(probe_choice(config), &probe_options(config, threads_apart))?;
+        // Where cycles are what keeps the better probe from opening, that is the thing to say.
+        let cycles = probe.cycles().map_err(|none| probe_fallback.clone().unwrap_or(none));
         stages.opened(Stage::Probe, probe.describe(), probe_fallback.map(|why| why.to_string()));
 
         let (energy, passed_over) =
@@ -116,7 +118,7 @@ impl Agent {
         stages.show_as(pricing.stage(jiff::Timestamp::now()));
         stages.opened(Stage::Files, "not written yet".to_owned(), None);
 
-        let policy_of_weights = weight_policy(config.weights, &energy.method(), probe.cycles())?;
+        let policy_of_weights = weight_policy(config.weights, &energy.method(), cycles)?;
         let division = Division::new(Baseline::default(), weights::of(policy_of_weights));
         let ledger = Ledger::with_components(policy.components().iter().map(AsRef::as_ref));
         let mut agent = Self {
@@ -395,6 +397,7 @@ pub fn probe_options(config: &Config, threads: bool) -> probe::Options {
         cells_per_cpu: config.probe.cells_per_cpu,
         threads,
         interrupts: config.probe.interrupts == config::Interrupts::On,
+        cycles: (config.weights == WeightsChoice::Cycles).then_some(probe::ebpf::Counter::CYCLES),
         ..probe::Options::default()
     }
 }
