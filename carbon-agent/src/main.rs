@@ -41,7 +41,9 @@ fn dispatch(cli: &Cli, loaded: &Loaded) -> Result<u8, Failure> {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            commands::run::run(loaded, log, &|| config::load(&cli.globals, &Environment::of_process()))
+            let ended = commands::run::run(loaded, &log, &|| config::load(&cli.globals, &Environment::of_process()));
+            log.end();
+            ended
         }
         Command::Exec(arguments) => commands::exec::exec(loaded, arguments),
         Command::Check => {
@@ -55,7 +57,7 @@ fn dispatch(cli: &Cli, loaded: &Loaded) -> Result<u8, Failure> {
         }
         Command::Health(arguments) => Ok(health(arguments, Ok(&loaded.config.listen))),
         Command::Report(arguments) => {
-            say(&commands::report::report(&loaded.config.output_dir, arguments)?);
+            say(&commands::report::report(&loaded.config, arguments)?);
             Ok(0)
         }
         Command::Record(arguments) => {

@@ -116,7 +116,7 @@ fn jumped(before: Moment, now: Moment) -> bool {
 }
 
 /// When the period that holds a moment began; for `run` the moment itself.
-fn start_of(kind: AccountingPeriod, moment: Timestamp) -> Timestamp {
+pub fn start_of(kind: AccountingPeriod, moment: Timestamp) -> Timestamp {
     let day = moment.to_zoned(TimeZone::UTC).date();
     let first = match kind {
         AccountingPeriod::Run => return moment,

@@ -10,25 +10,8 @@ here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=deploy/scripts/staging-lib.sh
 . "$here/staging-lib.sh"
 
-usage() { unusable "usage: ${0##*/} --component carbon [--version V]"; }
-
 component="" version=""
-while [ $# -gt 0 ]; do
-    case "$1" in
-    --component | --version) [ $# -ge 2 ] || usage ;;
-    esac
-    case "$1" in
-    --component) component=$2 ;;
-    --version) version=$2 ;;
-    -h | --help)
-        sed -n '2,7s/^# \{0,1\}//p' "$0"
-        exit 0
-        ;;
-    *) usage ;;
-    esac
-    shift 2
-done
-[ -n "$component" ] || usage
+arguments "component version" "$@"
 prepare "$component"
 
 before=$(installed)

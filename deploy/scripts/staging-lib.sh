@@ -18,6 +18,27 @@ die() {
 }
 unusable() { code=2 die "$*"; }
 
+# The comment at the head of the script that runs is its help; its one indented line is the usage.
+explain() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; }
+usage() { unusable "usage: $(explain | sed -n 's/^  *//p')"; }
+
+# Reads `--name VALUE` into the variables that the first argument names.
+arguments() {
+    local names=" $1 "
+    shift
+    while [ $# -gt 0 ]; do
+        case "$1" in -h | --help)
+            explain
+            exit 0
+            ;;
+        esac
+        [[ $# -ge 2 && $1 == --* && $names == *" ${1#--} "* ]] || usage
+        printf -v "${1#--}" '%s' "$2"
+        shift 2
+    done
+    [ -n "${component:-}" ] || usage
+}
+
 # Everything before the first change: root, the tools, a running systemd, and nobody else at it.
 prepare() {
     [ "$(id -u)" -eq 0 ] || unusable "must be run as root"

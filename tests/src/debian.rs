@@ -1,4 +1,4 @@
-//! A Debian root directory with systemd in it, made once and kept under `target/`: the base of real containers.
+//! Root directories with systemd in them, made once and kept under `target/`: the base of real containers.
 
 use crate::agent::repository;
 use crate::need;
@@ -10,8 +10,52 @@ use std::process::Command;
 
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,procps,ca-certificates,curl,logrotate,jq,libcap2-bin";
 
-/// Of the kept directory; another one where the packages change.
-const NAME: &str = "debian-2";
+/// What a root directory is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Debian 12.
+    Bookworm,
+    /// Ubuntu 22.04: the host of the staging guide.
+    Jammy,
+}
+
+impl Release {
+    /// Of the kept directory; another one where the packages change.
+    fn name(self) -> &'static str {
+        match self {
+            Release::Bookworm => "debian-2",
+            Release::Jammy => "ubuntu-1",
+        }
+    }
+
+    /// debootstrap's arguments before the directory and after it.
+    fn arguments(self) -> Result<(Vec<String>, &'static [&'static str])> {
+        Ok(match self {
+            Release::Bookworm => (vec!["bookworm".to_owned()], &[]),
+            Release::Jammy => {
+                (vec![format!("--keyring={}", ubuntu_keyring()?.display()), "jammy".to_owned()], &[UBUNTU])
+            }
+        })
+    }
+}
+
+const UBUNTU: &str = "http://archive.ubuntu.com/ubuntu";
+
+/// The keys that sign Ubuntu's archive: Debian has no package of them, so Ubuntu's own is taken, if it is the one known
+/// here.
+fn ubuntu_keyring() -> Result<PathBuf> {
+    const PACKAGE: &str = "pool/main/u/ubuntu-keyring/ubuntu-keyring_2021.03.26_all.deb";
+    const SHA256: &str = "0d0e7ed6b112f5d03eabf3c7eb01ebdacf9c57714b279e90495cfc58c8c4520f";
+    let folder = kept("ubuntu-keyring");
+    fs::create_dir_all(&folder)?;
+    let package = folder.join("package.deb");
+    // debootstrap depends on wget.
+    run(Command::new("wget").args(["--quiet", "--output-document"]).arg(&package).arg(format!("{UBUNTU}/{PACKAGE}")))?;
+    let sum = run(Command::new("sha256sum").arg(&package))?;
+    ensure!(sum.starts_with(SHA256), "{PACKAGE} is another than the one known: {sum}");
+    run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&folder))?;
+    Ok(folder.join("usr/share/keyrings/ubuntu-archive-keyring.gpg"))
+}
 
 /// Where builders keep what takes long to make.
 pub fn kept(name: &str) -> PathBuf {
@@ -35,10 +79,15 @@ pub fn possible() -> bool {
     need::root() && need::program("debootstrap")
 }
 
-/// The root directory, made at the first call. Do not write into it.
+/// Debian's root directory, made at the first call. Do not write into it.
 pub fn root() -> Result<PathBuf> {
-    let _lock = lock("debian")?;
-    let root = kept(NAME);
+    root_of(Release::Bookworm)
+}
+
+/// The same of another release.
+pub fn root_of(release: Release) -> Result<PathBuf> {
+    let _lock = lock(release.name())?;
+    let root = kept(release.name());
     if root.is_dir() {
         return Ok(root);
     }
@@ -46,9 +95,12 @@ pub fn root() -> Result<PathBuf> {
     if making.exists() {
         fs::remove_dir_all(&making)?;
     }
+    let (before, after) = release.arguments()?;
     run(Command::new("debootstrap")
-        .args(["--variant=minbase", &format!("--include={PACKAGES}"), "bookworm"])
-        .arg(&making))?;
+        .args(["--variant=minbase", &format!("--include={PACKAGES}")])
+        .args(before)
+        .arg(&making)
+        .args(after))?;
     fs::remove_dir_all(making.join("var/cache/apt/archives"))?;
     fs::rename(&making, &root)?;
     Ok(root)

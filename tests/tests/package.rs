@@ -1,6 +1,7 @@
 //! The packages: what is in them, and what installing, upgrading, removing and purging leaves on a host.
 
 use carbon_tests::agent::repository;
+use carbon_tests::debian::Release;
 use carbon_tests::deploy::machine::Machine;
 use carbon_tests::deploy::packages;
 use std::process::Command;
@@ -131,6 +132,33 @@ fn install_upgrade_remove_purge() {
     machine.run("test -e /etc/tta/staging/config.yaml && test ! -e /etc/tta/staging/environment");
     machine.run("test -e /var/log/tta/staging/codecarbon/emissions_20260101.json");
     assert_eq!(machine.run("systemctl list-units --failed --no-legend --plain").trim(), "");
+}
+
+/// The staging guide's host, with its glibc 2.35 and systemd 249.
+#[test]
+fn it_is_installed_and_measures_on_ubuntu_22_04() {
+    let Some(deb) = packages::deb() else { return };
+    let Some(machine) = Machine::boot_on(Release::Jammy) else { return };
+    assert!(machine.run("cat /etc/os-release").contains("VERSION_ID=\"22.04\""));
+    machine.run("ldd --version | grep 'GLIBC 2.35' && systemctl --version | grep '^systemd 249'");
+    machine.put_environment("");
+    let deb = machine.put_file(&deb, "/root");
+    machine.run(&format!("dpkg --install {deb}"));
+    assert_eq!(machine.run(STATES), EXPECTED);
+    let health = machine.wait_for(
+        std::time::Duration::from_secs(20),
+        "carbon-agent health | grep -q 'last interval ended' && carbon-agent health",
+    );
+    println!("{health}");
+    assert!(health.contains("✅ Probe: eBPF"), "{health}");
+    machine.run("logrotate --force --state=/run/state /etc/logrotate.d/tta-staging");
+    machine.wait_for(
+        std::time::Duration::from_secs(10),
+        "grep -q SIGHUP /var/log/tta/staging/carbon.log && test -s /var/log/tta/staging/codecarbon/emissions_*.json",
+    );
+    machine.run("systemctl restart tta-staging-carbon && systemctl stop tta-staging-carbon");
+    assert_eq!(machine.run("systemctl show -P Result tta-staging-carbon").trim(), "success");
+    machine.run("dpkg --purge carbon-agent");
 }
 
 #[test]

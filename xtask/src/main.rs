@@ -3,6 +3,7 @@
 mod bench;
 mod bench_truth;
 mod build_ebpf;
+mod coverage;
 mod dist;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,8 @@ enum Task {
     BuildEbpf(build_ebpf::Arguments),
     /// Package: .deb, .tar.gz and SHA256SUMS in target/dist
     Dist(dist::Arguments),
+    /// How much of the agent its tests run, by crate and module; fails below 85 % of the lines
+    Coverage(coverage::Arguments),
     /// Measure
     #[command(subcommand)]
     Bench(bench::What),
@@ -30,6 +33,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::BuildEbpf(arguments) => build_ebpf::run(&arguments),
         Task::Dist(arguments) => dist::run(&arguments),
+        Task::Coverage(arguments) => coverage::run(&arguments),
         Task::Bench(what) => bench::run(&what),
     }
 }

@@ -40,6 +40,31 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every kind there is; of the HTTP statuses those that providers and proxies usually fail with.
+    pub const USUAL: [FaultKind; 21] = [
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Tls,
+        Self::Dropped,
+        Self::Http(400),
+        Self::Http(404),
+        Self::Http(429),
+        Self::Http(500),
+        Self::Http(502),
+        Self::Http(503),
+        Self::Http(504),
+        Self::Unauthorised,
+        Self::Token,
+        Self::TooLarge,
+        Self::Malformed,
+        Self::NoValue,
+        Self::Implausible,
+        Self::Stale,
+        Self::WrongZone,
+        Self::File,
+        Self::Cache,
+    ];
+
     /// As metrics name it.
     pub fn label(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {

@@ -2,12 +2,12 @@
 
 use super::Failure;
 use crate::cli::ReportArgs;
+use crate::config::Config;
 use crate::report;
-use std::path::Path;
 
 /// The report, ready to be printed.
-pub fn report(output_dir: &Path, arguments: &ReportArgs) -> Result<String, Failure> {
-    let report = report::read(output_dir, arguments.by, arguments.since, jiff::Timestamp::now())
+pub fn report(config: &Config, arguments: &ReportArgs) -> Result<String, Failure> {
+    let report = report::read(&config.output_dir, arguments.by, arguments.since, jiff::Timestamp::now())
         .map_err(|fault| Failure::job(fault.to_string()))?;
-    Ok(report::render(&report, arguments.format))
+    Ok(report::render(&report.judged_by(config), arguments.format))
 }

@@ -11,7 +11,7 @@ use crate::export::RunInfo;
 use crate::export::files::{EmissionsFile, Settings};
 use crate::export::http::{self, Shared};
 use crate::export::published::{Published, Running};
-use crate::logging::LogFile;
+use crate::logging::Log;
 use crate::snapshot::Stage;
 use crate::state::{self, Store};
 use crate::supervision;
@@ -28,7 +28,7 @@ use writer::Writer;
 const WAITING_INTERVALS: usize = 240;
 
 /// Runs until SIGTERM or SIGINT; everything is written before it returns. `load` reads the configuration again (SIGHUP).
-pub fn run(loaded: &Loaded, log: Option<LogFile>, load: &Load<'_>) -> Result<u8, Failure> {
+pub fn run(loaded: &Loaded, log: &Log, load: &Load<'_>) -> Result<u8, Failure> {
     let config = &loaded.config;
     if !config.enabled {
         tracing::info!("carbon.enabled is false: nothing to do");
@@ -63,7 +63,7 @@ pub fn run(loaded: &Loaded, log: Option<LogFile>, load: &Load<'_>) -> Result<u8,
     let sampler = start("sampler", {
         let records = records.clone();
         let (every, interval) = (config.sample_interval, config.measurement_interval);
-        let mut source = Source { agent, records, run_id: run.run_id, every, interval };
+        let mut source = Source { agent, records, run_id: run.run_id, every, interval, reloads: 0 };
         move || source.sample_all(&ordered)
     })?;
 
@@ -77,7 +77,7 @@ pub fn run(loaded: &Loaded, log: Option<LogFile>, load: &Load<'_>) -> Result<u8,
         "measuring every {:?}, exporting every {:?}", config.sample_interval, config.measurement_interval
     );
     let shared = Arc::new(Shared { published, run: running });
-    let reloader = Reloader { load, config: config.clone(), run, orders, records, log };
+    let reloader = Reloader { load, config: config.clone(), run, orders, records, log: log.clone() };
     // Sampling ends with one last interval; the writer ends when nobody can send to it any more.
     let served = serve(listener, shared, reloader);
     join(sampler);

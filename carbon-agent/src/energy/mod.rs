@@ -122,6 +122,12 @@ pub struct EnergyError {
     pub remedy: String,
 }
 
+impl EnergyError {
+    /// Every kind there is.
+    pub const KINDS: [&str; 8] =
+        ["absent", "garbled", "implausible", "undivided", "unreadable", "unsupported", "unusable", "vanished"];
+}
+
 /// Where a source's raw counters stood at its last resolve, for a later start in the same boot to count on from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readings {

@@ -1,6 +1,9 @@
 //! `carbon-agent report`: reads emissions files back, those that log rotation renamed or compressed too.
 
+mod criteria;
 mod lines;
+mod log;
+mod observed;
 mod record;
 mod render;
 mod sums;
@@ -9,8 +12,10 @@ pub use render::render;
 pub use sums::{Sum, Sums, Units};
 
 use crate::cli::ReportBy;
+use crate::config::{AccountingPeriod, Config};
 use crate::export::files::{Fault, list, name};
 use crate::export::rfc3339;
+use criteria::Criterion;
 use flate2::bufread::MultiGzDecoder;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -31,6 +36,39 @@ pub struct Report {
     pub files: usize,
     /// Files that could not be read, each with its reason.
     pub skipped: Vec<String>,
+    pub now: Timestamp,
+    pub terms: Terms,
+    /// What the log says; the reason where it cannot be read; `None` where none is configured.
+    pub log: Option<Result<log::Log, String>>,
+}
+
+/// What the configuration measures success by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// Kilograms of CO2e in an accounting period; `None` where no alert is wanted.
+    pub threshold_kg: Option<f64>,
+    pub period: AccountingPeriod,
+}
+
+impl Report {
+    /// Reads the log too, and takes the configuration's word for what is much.
+    #[must_use]
+    pub fn judged_by(self, config: &Config) -> Self {
+        let threshold_kg = config.alert.on_high_emissions.then_some(config.alert.threshold_kg);
+        let terms = Terms { threshold_kg, period: config.accounting_period };
+        let since = rfc3339(self.since);
+        let log = config
+            .log
+            .file
+            .as_deref()
+            .map(|path| log::read(path, &since).map_err(|error| format!("{}: {error}", path.display())));
+        Self { terms, log, ..self }
+    }
+
+    /// The promotion checklist's questions, answered; empty where nothing was recorded.
+    pub fn criteria(&self) -> Vec<Criterion> {
+        if self.sums.first.is_some() { criteria::judge(self) } else { Vec::new() }
+    }
 }
 
 /// Reads what `dir` holds of the time `since` before `now`. A file that cannot be read is passed over and named.
@@ -44,7 +82,8 @@ pub fn read(dir: &Path, by: ReportBy, since: Duration, now: Timestamp) -> Result
         skipped.extend(failures);
     }
     skipped.sort();
-    Ok(Report { by, since, sums: total, files: paths.len(), skipped })
+    let terms = Terms { threshold_kg: None, period: AccountingPeriod::Day };
+    Ok(Report { by, since, sums: total, files: paths.len(), skipped, now, terms, log: None })
 }
 
 /// Files whose day may hold lines of the time asked for. While logrotate compresses, a file is there twice: the plain
@@ -68,9 +107,14 @@ fn in_parallel(paths: &[PathBuf], like: &Sums) -> Vec<(Sums, Vec<String>)> {
     let work = || {
         let (mut sums, mut failures) = (like.empty(), Vec::new());
         while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = read_file(path, &mut sums) {
-                failures.push(format!("{}: {error}", path.display()));
+            match each_line(path, &mut |line| sums.line(line)) {
+                Ok(too_long) => {
+                    sums.lines += too_long;
+                    sums.damaged += too_long;
+                }
+                Err(error) => failures.push(format!("{}: {error}", path.display())),
             }
+            sums.observed.end_of_file();
         }
         (sums, failures)
     };
@@ -81,22 +125,19 @@ fn in_parallel(paths: &[PathBuf], like: &Sums) -> Vec<(Sums, Vec<String>)> {
     })
 }
 
-fn read_file(path: &Path, sums: &mut Sums) -> io::Result<()> {
+/// Calls `each` with every line of a file, unpacked; returns how many were too long to be lines of ours.
+fn each_line(path: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<u64> {
     let file = File::open(path)?;
-    let mut each = |line: &[u8]| sums.line(line);
-    let too_long = match path.extension().and_then(|extension| extension.to_str()) {
+    match path.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => {
             let plain = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
-            lines::for_each(BufReader::with_capacity(BUFFER, plain), &mut each)?
+            lines::for_each(BufReader::with_capacity(BUFFER, plain), each)
         }
         Some("xz" | "bz2" | "zst") => {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "only gzip is read; unpack it beside"));
+            Err(io::Error::new(io::ErrorKind::Unsupported, "only gzip is read; unpack it beside"))
         }
-        _ => lines::for_each(BufReader::with_capacity(BUFFER, file), &mut each)?,
-    };
-    sums.lines += too_long;
-    sums.damaged += too_long;
-    Ok(())
+        _ => lines::for_each(BufReader::with_capacity(BUFFER, file), each),
+    }
 }
 
 #[cfg(test)]

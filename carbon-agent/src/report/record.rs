@@ -1,9 +1,12 @@
 //! The part of an emissions line that reports need.
 
-use crate::energy::Quality;
+use crate::energy::{Domain, Quality};
 use crate::export::json::SCHEMA;
 use serde::Deserialize;
 use std::borrow::Cow;
+
+/// Energy figures of a line: a domain each, and the total.
+pub const FIGURES: usize = Domain::ALL.len() + 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,6 +24,8 @@ pub struct Record<'a> {
     #[serde(borrow)]
     pub timestamp: Cow<'a, str>,
     #[serde(default, borrow)]
+    pub run_id: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
     pub component: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     pub comm: Option<Cow<'a, str>>,
@@ -30,7 +35,7 @@ pub struct Record<'a> {
     pub container: Option<Cow<'a, str>>,
     pub interval_seconds: f64,
     pub interval_cpu_seconds: f64,
-    interval_energy_joules: Total,
+    interval_energy_joules: Joules,
     /// Kilograms.
     pub interval_emissions: f64,
     /// Kilograms; 0 where no figure for the machine's manufacture is configured.
@@ -39,6 +44,32 @@ pub struct Record<'a> {
     #[serde(default, borrow)]
     pub sci: Option<Box<SciRecord<'a>>>,
     pub quality: Quality,
+    #[serde(default, borrow)]
+    method: Option<Method<'a>>,
+}
+
+/// By domain, 0 where there is no meter, and the total.
+#[derive(Debug, Deserialize)]
+struct Joules {
+    #[serde(default)]
+    package: f64,
+    #[serde(default)]
+    core: f64,
+    #[serde(default)]
+    uncore: f64,
+    #[serde(default)]
+    dram: f64,
+    #[serde(default)]
+    psys: f64,
+    #[serde(default)]
+    gpu: f64,
+    total: f64,
+}
+
+impl Joules {
+    fn all(&self) -> [f64; FIGURES] {
+        [self.package, self.core, self.uncore, self.dram, self.psys, self.gpu, self.total]
+    }
 }
 
 /// Functional units of a component, and what was emitted in their time, in kilograms.
@@ -53,44 +84,56 @@ pub struct SciRecord<'a> {
 }
 
 #[derive(Debug, Deserialize)]
-struct Total {
-    total: f64,
+struct Method<'a> {
+    #[serde(borrow)]
+    cpu_time: Cow<'a, str>,
+    #[serde(borrow)]
+    energy: Cow<'a, str>,
+    #[serde(borrow)]
+    intensity: Cow<'a, str>,
 }
 
 impl Record<'_> {
     /// The whole number that the line was written from.
     pub fn microjoules(&self) -> u64 {
-        (self.interval_energy_joules.total * 1e6).round() as u64
+        whole(self.interval_energy_joules.total)
+    }
+
+    /// The same for each domain, and the total.
+    pub fn microjoules_by_domain(&self) -> [u64; FIGURES] {
+        self.interval_energy_joules.all().map(whole)
+    }
+
+    /// What was measured, and how.
+    pub fn methods(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.method.iter().flat_map(|method| {
+            [("CPU time", &*method.cpu_time), ("energy", &*method.energy), ("intensity", &*method.intensity)]
+        })
     }
 }
 
-/// What a line turned out to be.
-#[derive(Debug)]
-pub enum Parsed<'a> {
-    Record(Record<'a>),
-    /// A sound line of a kind that was not asked for.
-    Unwanted,
-    Damaged,
+fn whole(joules: f64) -> u64 {
+    (joules * 1e6).round() as u64
 }
 
-/// Reads a line if it is of a wanted kind. Lines begin with their kind as we write them, so most of the unwanted are
+/// No line of ours.
+#[derive(Debug)]
+pub struct Damaged;
+
+/// Reads a line if it is of a wanted kind; `None` for a sound one of another kind. Lines begin with their kind as we write them, so most of the unwanted are
 /// told by their first bytes; a line that somebody wrote in another order is read in full.
-pub fn parse<'a>(line: &'a [u8], wanted: &[Kind]) -> Parsed<'a> {
+pub fn parse<'a>(line: &'a [u8], wanted: &[Kind]) -> Result<Option<Record<'a>>, Damaged> {
     if let Some(kind) = kind_at_start(line)
         && !wanted.contains(&kind)
         && line.ends_with(b"}")
     {
-        return Parsed::Unwanted;
+        return Ok(None);
     }
     match serde_json::from_slice::<Record>(line) {
         Ok(record) if record.schema == SCHEMA && record.is_plausible() => {
-            if wanted.contains(&record.record) {
-                Parsed::Record(record)
-            } else {
-                Parsed::Unwanted
-            }
+            Ok(Some(record).filter(|record| wanted.contains(&record.record)))
         }
-        _ => Parsed::Damaged,
+        _ => Err(Damaged),
     }
 }
 
@@ -99,13 +142,13 @@ impl Record<'_> {
         let figures = [
             self.interval_seconds,
             self.interval_cpu_seconds,
-            self.interval_energy_joules.total,
             self.interval_emissions,
             self.interval_embodied_emissions,
         ];
         let of_units = self.sci.iter().flat_map(|sci| [sci.operational_emissions, sci.embodied_emissions]);
         // 1e12 J is more than a data centre spends in an interval, and keeps sums within 64 bits.
-        figures.into_iter().chain(of_units).all(|figure| (0.0..1e12).contains(&figure))
+        let all = figures.into_iter().chain(self.interval_energy_joules.all()).chain(of_units);
+        all.into_iter().all(|figure| (0.0..1e12).contains(&figure))
             && self.sci.iter().all(|sci| (0.0..f64::INFINITY).contains(&sci.units))
     }
 }

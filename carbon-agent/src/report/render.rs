@@ -1,10 +1,13 @@
 //! A report as a table, JSON, CSV or a page.
 
+mod html;
+
+use super::criteria::gaps;
+use super::observed::Span;
 use super::sums::REST;
 use super::{Report, Sum, Units};
 use crate::cli::{ReportBy, ReportFormat};
 use crate::export::figures::{duration, percent, scaled};
-use crate::export::html::{Escaped, STYLE};
 use crate::export::rfc3339;
 use crate::export::terminal::table::{Align, Table, plain};
 use serde::Serialize;
@@ -34,7 +37,7 @@ pub fn render(report: &Report, format: ReportFormat) -> String {
         ReportFormat::Table => table(report),
         ReportFormat::Json => json(report),
         ReportFormat::Csv => csv(report),
-        ReportFormat::Html => html(report),
+        ReportFormat::Html => html::page(report),
     }
 }
 
@@ -195,6 +198,11 @@ fn notes(report: &Report) -> Vec<String> {
 }
 
 fn json(report: &Report) -> String {
+    let log = match &report.log {
+        Some(Ok(log)) => serde_json::json!(log),
+        Some(Err(why)) => serde_json::json!({ "unreadable": why }),
+        None => serde_json::Value::Null,
+    };
     let body = serde_json::json!({
         "by": title(report),
         "since": rfc3339(report.since),
@@ -208,8 +216,17 @@ fn json(report: &Report) -> String {
         "files_skipped": report.skipped,
         "lines": report.sums.lines,
         "lines_damaged": report.sums.damaged,
+        "criteria": report.criteria(),
+        "interruptions": interruptions(report),
+        "log": log,
     });
     format!("{body:#}\n")
+}
+
+fn interruptions(report: &Report) -> Vec<serde_json::Value> {
+    let gaps = gaps(report);
+    let each = |gap: &Span| serde_json::json!({ "begin": rfc3339(gap.begin), "end": rfc3339(gap.end), "seconds": gap.seconds() });
+    gaps.iter().map(each).collect()
 }
 
 fn csv(report: &Report) -> String {
@@ -219,47 +236,4 @@ fn csv(report: &Report) -> String {
     }
     let bytes = writer.into_inner().expect("memory does not fail to be written");
     String::from_utf8(bytes).expect("names are text")
-}
-
-fn html(report: &Report) -> String {
-    let mut page = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Energy and carbon by {0}</title><style>{STYLE}</style></head><body>\
-         <header><h1>Energy and carbon by {0}</h1></header><p>{1}</p><section><table>\
-         <tr><th>{0}</th><th class=\"n\">mean power</th><th class=\"share\">share</th><th class=\"n\">CPU</th>\
-         <th class=\"n\">energy</th><th class=\"n\">CO₂e</th>",
-        title(report),
-        Escaped(&summary(report)),
-    );
-    let columns = Columns::of(report);
-    for title in columns.titles() {
-        let _ = write!(page, "<th class=\"n\">{title}</th>");
-    }
-    page.push_str("</tr>");
-    for row in rows(report).iter().take(SHOWN) {
-        let _ = write!(
-            page,
-            "<tr><td class=\"name\">{}</td><td class=\"n\">{}</td><td><div class=\"bar\"><meter min=\"0\" max=\"100\" \
-             value=\"{:.1}\"></meter><span>{:.1} %</span></div></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td>",
-            Escaped(row.name),
-            scaled(row.mean_power_watts, "W"),
-            row.share_percent,
-            row.share_percent,
-            duration(row.cpu_seconds),
-            scaled(row.energy_joules, "J"),
-            scaled(row.emissions_kg * 1e3, "g"),
-        );
-        for cell in columns.cells(row) {
-            let _ = write!(page, "<td class=\"n\">{}</td>", Escaped(&cell));
-        }
-        page.push_str("</tr>");
-    }
-    page.push_str("</table></section><footer>");
-    for note in notes(report) {
-        let _ = write!(page, "<span>{}</span>", Escaped(&note));
-    }
-    page.push_str("</footer></body></html>\n");
-    page
 }

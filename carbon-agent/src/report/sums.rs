@@ -1,6 +1,7 @@
 //! Sums by name, in bounded memory.
 
-use super::record::{Kind, Parsed, Record, parse};
+use super::observed::Observed;
+use super::record::{Damaged, Kind, Record, parse};
 use crate::cli::ReportBy;
 use crate::energy::Quality;
 use std::collections::HashMap;
@@ -60,7 +61,8 @@ impl Sum {
         }
     }
 
-    fn of(record: &Record<'_>) -> Self {
+    /// Of one line.
+    pub fn of(record: &Record<'_>) -> Self {
         Self {
             cpu_seconds: record.interval_cpu_seconds,
             microjoules: record.microjoules(),
@@ -89,6 +91,7 @@ pub struct Sums {
     pub estimated: bool,
     pub lines: u64,
     pub damaged: u64,
+    pub observed: Observed,
 }
 
 impl Sums {
@@ -104,6 +107,7 @@ impl Sums {
             estimated: false,
             lines: 0,
             damaged: 0,
+            observed: Observed::default(),
         }
     }
 
@@ -118,14 +122,13 @@ impl Sums {
         }
         self.lines += 1;
         let wanted: &[Kind] = match self.by {
-            ReportBy::Day => &[Kind::Host],
-            ReportBy::Component => &[Kind::Host, Kind::Component],
-            ReportBy::Process | ReportBy::Unit | ReportBy::Container => &[Kind::Host, Kind::Process],
+            ReportBy::Day | ReportBy::Component => &[Kind::Host, Kind::Component],
+            ReportBy::Process | ReportBy::Unit | ReportBy::Container => &[Kind::Host, Kind::Component, Kind::Process],
         };
         match parse(line, wanted) {
-            Parsed::Record(record) => self.record(&record),
-            Parsed::Unwanted => {}
-            Parsed::Damaged => self.damaged += 1,
+            Ok(Some(record)) => self.record(&record),
+            Ok(None) => {}
+            Err(Damaged) => self.damaged += 1,
         }
     }
 
@@ -134,6 +137,7 @@ impl Sums {
             return;
         }
         let sum = Sum::of(record);
+        self.observed.record(record);
         if record.record == Kind::Host {
             self.host.add(sum.clone());
             self.seconds += record.interval_seconds;
@@ -182,6 +186,7 @@ impl Sums {
         self.estimated |= other.estimated;
         self.lines += other.lines;
         self.damaged += other.damaged;
+        self.observed.merge(other.observed);
     }
 }
 

@@ -1,3 +1,4 @@
+use super::criteria::Verdict;
 use super::*;
 use crate::cli::ReportFormat;
 use crate::export::{fixture, json};
@@ -203,4 +204,143 @@ fn names_without_number_are_bounded() {
     let total: u64 = sums.rows.values().map(|sum| sum.microjoules).sum();
     assert_eq!(total, (0..50_000u64).sum::<u64>() * 1_000_000);
     assert_eq!(sums.damaged, 0);
+}
+
+/// Lines of a host whose agent takes 36 s of CPU time an hour, an interval an hour.
+fn hours(hours: std::ops::Range<u32>, change: impl Fn(u32, &mut crate::snapshot::Snapshot)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for hour in hours {
+        let mut snapshot = fixture::snapshot();
+        snapshot.timestamp =
+            "2026-03-01T00:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs(3600) * (hour + 1);
+        snapshot.duration = crate::units::Nanos(3_600_000_000_000);
+        snapshot.components[1].component = "carbon-agent".to_owned();
+        snapshot.components[1].interval.cpu = crate::units::Nanos(36_000_000_000);
+        balance(&mut snapshot);
+        change(hour, &mut snapshot);
+        bytes.extend(json::lines(&snapshot, &fixture::run_info()));
+    }
+    bytes
+}
+
+/// Gives the host what its components have.
+fn balance(snapshot: &mut crate::snapshot::Snapshot) {
+    snapshot.host.energy = Default::default();
+    for row in &snapshot.components {
+        snapshot.host.energy += row.interval.energy;
+    }
+}
+
+/// A report over some lines and a log, made three days after the first.
+fn judged(lines: &[u8], log: Option<&str>, threshold_kg: f64) -> Report {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("emissions_20260301.json"), lines).unwrap();
+    let file = log.map(|text| {
+        let path = root.path().join("carbon.log");
+        fs::write(&path, text).unwrap();
+        path
+    });
+    let mut config = Config::default();
+    config.log.file = file;
+    config.alert.threshold_kg = threshold_kg;
+    let now = "2026-03-04T00:00:00Z".parse().unwrap();
+    read(root.path(), ReportBy::Component, Duration::from_secs(72 * 3600), now).unwrap().judged_by(&config)
+}
+
+fn verdicts(report: &Report) -> Vec<(&'static str, Verdict)> {
+    report.criteria().iter().map(|one| (one.criterion, one.verdict)).collect()
+}
+
+fn answer(report: &Report, criterion: &str) -> (Verdict, String) {
+    let criteria = report.criteria();
+    let one = criteria.iter().find(|one| one.criterion == criterion).expect("a criterion");
+    (one.verdict, one.answer.clone())
+}
+
+const QUIET: &str = "{\"timestamp\":\"2026-03-01T00:00:00.5Z\",\"level\":\"info\",\"message\":\"listening\"}\n";
+
+#[test]
+fn three_good_days_meet_every_criterion_that_files_can_answer() {
+    let report = judged(&hours(0..72, |_, _| {}), Some(QUIET), 1.0);
+    for (criterion, verdict) in verdicts(&report) {
+        let elsewhere = criterion.contains("tests pass") || criterion.contains("Health checks");
+        let expected = if elsewhere { Verdict::Unanswered } else { Verdict::Met };
+        assert_eq!(verdict, expected, "{:?}", answer(&report, criterion));
+    }
+    assert!(answer(&report, "The books close").1.starts_with("In 72 of 72 intervals"));
+    assert!(answer(&report, "No performance degradation").1.starts_with("The agent used 1.00 % of a CPU"));
+    assert!(answer(&report, "Observed for the whole time").1.starts_with("3.00 days of 3.00 days measured (100.00 %)"));
+    let html = render(&report, ReportFormat::Html);
+    assert_eq!(html.matches(">yes</span>").count(), 9, "{html}");
+    for day in ["2026-03-01", "2026-03-02", "2026-03-03"] {
+        assert!(html.contains(&format!("<tr><td>{day}</td>")), "{day}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&render(&report, ReportFormat::Json)).unwrap();
+    assert_eq!(json["criteria"][3]["verdict"], "met");
+    assert_eq!(json["interruptions"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_gap_and_time_the_agent_was_down_are_found() {
+    let mut lines = hours(0..24, |_, _| {});
+    // The meters counted for three hours of which nobody knows more.
+    lines.extend(hours(26..27, |_, snapshot| {
+        snapshot.duration = crate::units::Nanos(3 * 3_600_000_000_000);
+        snapshot.host.cpu = crate::units::Nanos(0);
+    }));
+    lines.extend(hours(27..70, |_, _| {}));
+    let report = judged(&lines, Some(QUIET), 1.0);
+    let (verdict, text) = answer(&report, "Never down");
+    assert_eq!(verdict, Verdict::Look);
+    assert!(text.starts_with("1 gap, 3h 00m in all, the longest 3h 00m from 2026-03-02T00:00:00.000Z"), "{text}");
+    assert_eq!(answer(&report, "Observed for the whole time").0, Verdict::Look);
+
+    // Half a day of silence up to now is one as well.
+    let report = judged(&hours(0..60, |_, _| {}), Some(QUIET), 1.0);
+    assert!(
+        answer(&report, "Never down").1.starts_with("1 gap, 12h 00m in all"),
+        "{:?}",
+        answer(&report, "Never down")
+    );
+}
+
+#[test]
+fn what_is_wrong_is_not_met() {
+    let package = crate::energy::Domain::Package;
+    let wrong = hours(0..72, |hour, snapshot| {
+        if (23..47).contains(&hour) {
+            // A miner: 50 W for a day.
+            snapshot.components[2].interval.energy[package].0 = 180_000_000_000;
+            balance(snapshot);
+        }
+        if hour == 30 {
+            // A microjoule that no component has.
+            snapshot.host.energy[package].0 += 1;
+        }
+    });
+    let log =
+        "{\"timestamp\":\"2026-03-02T00:00:00Z\",\"level\":\"error\",\"message\":\"<b>it broke\",\"repeated\":4}\n";
+    let report = judged(&wrong, Some(log), 1e-6);
+    let (verdict, text) = answer(&report, "The books close");
+    assert_eq!(verdict, Verdict::NotMet, "{text}");
+    assert!(text.contains("In 71 of 72") && text.contains("not at 2026-03-02T07:00:00.000Z"), "{text}");
+    let (verdict, text) = answer(&report, "Zero critical errors");
+    assert!(verdict == Verdict::NotMet && text.starts_with("4 errors"), "{text}");
+    assert_eq!(answer(&report, "Emissions within the threshold").0, Verdict::NotMet);
+    let (verdict, text) = answer(&report, "No security incident");
+    assert!(verdict == Verdict::Look && text.contains("unassigned drew 50.0 W on 2026-03-02"), "{text}");
+    assert_eq!(answer(&report, "Metrics stable").0, Verdict::Look);
+    let html = render(&report, ReportFormat::Html);
+    assert!(html.contains("&lt;b&gt;it broke") && html.matches(">no</span>").count() == 3, "{html}");
+}
+
+#[test]
+fn what_files_cannot_tell_is_said() {
+    let report = judged(&hours(0..2, |_, _| {}), None, 1.0);
+    for criterion in ["Zero critical errors", "Metrics stable"] {
+        assert_eq!(answer(&report, criterion).0, Verdict::Unanswered, "{criterion}");
+    }
+    let empty = judged(b"", Some(QUIET), 1.0);
+    assert!(empty.criteria().is_empty());
+    assert!(render(&empty, ReportFormat::Html).contains("Nothing was recorded since"));
 }

@@ -35,6 +35,9 @@ pub struct Store {
 }
 
 impl Store {
+    /// Every kind of failure that is counted.
+    pub const KINDS: [&str; 5] = ["open", "write", "unreadable", "damaged", "version"];
+
     /// Opens the directory and reads the newest checkpoint that is whole. This cannot fail: a directory that cannot be
     /// used shows in [`Store::stage`] and is tried again at each write.
     pub fn open(dir: &Path) -> (Self, Option<Checkpoint>) {

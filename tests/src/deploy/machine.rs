@@ -1,7 +1,7 @@
 //! A real systemd that boots from the root file system, as a container with the capabilities and the system call that
 //! the probe needs. What happens in it is gone when it ends.
 
-use crate::debian;
+use crate::debian::{self, Release};
 use crate::need;
 use std::fs;
 use std::io::Write;
@@ -22,13 +22,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Boots, or says why not.
+    /// Boots Debian, or says why not.
     pub fn boot() -> Option<Self> {
+        Self::boot_on(Release::Bookworm)
+    }
+
+    /// Boots another release.
+    pub fn boot_on(release: Release) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         if !debian::possible() || !need::program("systemd-nspawn") || !need::program("nsenter") {
             return None;
         }
-        let root = debian::root().expect("debootstrap makes the root");
+        let root = debian::root_of(release).expect("debootstrap makes the root");
         let name = format!("carbon-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let cgroups = cgroups(&name);
         let mut nspawn = Command::new("systemd-nspawn");

@@ -6,7 +6,7 @@ use super::writer::{Reconfigured, Record};
 use crate::commands::run_info;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::export::RunInfo;
-use crate::logging::LogFile;
+use crate::logging::Log;
 use crate::supervision;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender};
@@ -22,7 +22,7 @@ pub struct Reloader<'a> {
     pub run: Arc<RunInfo>,
     pub orders: Sender<Order>,
     pub records: SyncSender<Record>,
-    pub log: Option<LogFile>,
+    pub log: Log,
 }
 
 impl Reloader<'_> {
@@ -33,7 +33,7 @@ impl Reloader<'_> {
     }
 
     fn reload(&mut self) {
-        if let Some(Err(error)) = self.log.as_ref().map(LogFile::reopen) {
+        if let Err(error) = self.log.reopen() {
             tracing::error!("the log file cannot be opened anew: {error}");
         }
         let _ = self.records.try_send(Record::Reopen);

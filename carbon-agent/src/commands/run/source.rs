@@ -26,6 +26,8 @@ pub struct Source {
     pub run_id: Uuid,
     pub every: Duration,
     pub interval: Duration,
+    /// Configurations taken over since the start.
+    pub reloads: u32,
 }
 
 /// The beat: when the next sample is due, and the end of the interval.
@@ -97,7 +99,9 @@ impl Source {
             self.agent.refuse(&error.to_string());
             return false;
         }
-        tracing::info!("SIGHUP: files opened anew, configuration taken over");
+        // Its number makes each a line of its own: an operator waits for it.
+        self.reloads += 1;
+        tracing::info!(reload = self.reloads, "SIGHUP: files opened anew, configuration taken over");
         // The channel holds what it held: better to wait for a place than to lose this.
         let _ = self.records.send(Record::Reconfigured(writer));
         let beat = (self.every, self.interval);

@@ -6,7 +6,7 @@ use crate::config::OutputConfig;
 use crate::export::files::{EmissionsFile, Retention};
 use crate::export::published::{Publication, Published, Running};
 use crate::export::{RunInfo, csv, json};
-use crate::logging::LogFile;
+use crate::logging::Log;
 use crate::snapshot::Snapshot;
 use crate::state::{Checkpoint, PendingRows, Store};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct Writer {
     pub files: EmissionsFile,
     pub run: Arc<Running>,
     pub published: Arc<Published>,
-    pub log: Option<LogFile>,
+    pub log: Log,
 }
 
 impl Writer {
@@ -77,12 +77,9 @@ impl Writer {
         self.store.write(&checkpoint);
         self.files.append(snapshot.timestamp, lines);
         self.files.write_csv(&csv::render(&snapshot, run));
+        self.log.say_repeats();
         snapshot.stages.push(self.store.stage());
         snapshot.errors.extend(self.store.errors());
-        self.published.publish(Publication {
-            snapshot,
-            files: Some(self.files.report()),
-            log_bytes: self.log.as_ref().and_then(LogFile::bytes),
-        });
+        self.published.publish(Publication { snapshot, files: Some(self.files.report()), log_bytes: self.log.bytes() });
     }
 }

@@ -15,6 +15,22 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Every kind there is, and what else the file writer counts.
+    pub const KINDS: [&str; 12] = [
+        "no_space",
+        "read_only",
+        "permission",
+        "directory",
+        "not_a_file",
+        "descriptors",
+        "io",
+        "other",
+        "csv",
+        "dropped",
+        "retention",
+        "torn",
+    ];
+
     pub fn new(path: &Path, source: io::Error) -> Self {
         let (kind, remedy) = classify(&source);
         Self { path: path.to_owned(), kind, remedy, source }

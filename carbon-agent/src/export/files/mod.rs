@@ -235,7 +235,7 @@ impl EmissionsFile {
             for path in expired {
                 if let Err(error) = std::fs::remove_file(&path) {
                     *self.errors.entry("retention").or_default() += 1;
-                    tracing::warn!(path = %path.display(), %error, "cannot delete an expired emissions file");
+                    tracing::warn!(path = %path.display(), reason = %error, "cannot delete an expired emissions file");
                 }
             }
         }

@@ -8,7 +8,7 @@ mod routes;
 
 pub use routes::{Shared, router};
 
-use connection::Limited;
+use connection::{Limited, Limits};
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ pub async fn serve(
     shared: Arc<Shared>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let listener = Limited::new(tokio::net::TcpListener::from_std(listener)?);
+    let listener = Limited::new(tokio::net::TcpListener::from_std(listener)?, Limits::default());
     let (told, wait) = tokio::sync::oneshot::channel();
     let server = axum::serve(listener, router(shared)).with_graceful_shutdown(async move {
         shutdown.await;

@@ -1,4 +1,4 @@
-use super::connection::Limited;
+use super::connection::{Limited, Limits};
 use super::*;
 use crate::export::fixture;
 use crate::export::published::{Published, Running};
@@ -170,23 +170,91 @@ fn the_end_does_not_wait_for_a_slow_client() {
     assert!(TcpStream::connect(server.address).is_err());
 }
 
-#[test]
-fn silent_connections_make_room_for_others() {
+/// A server with limits of its own, for as long as `talk` talks to it.
+fn limited(limits: Limits, talk: impl FnOnce(SocketAddr) + Send + 'static) {
     runtime().block_on(async {
         let listener = tokio::net::TcpListener::from_std(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let limited = Limited::with_limits(listener, 2, Duration::from_millis(200));
         let shared = Arc::new(Shared { published: Arc::default(), run: Arc::new(Running::new(fixture::run_info())) });
-        tokio::spawn(axum::serve(limited, router(shared)).into_future());
-        let _silent = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
-        let answer = tokio::task::spawn_blocking(move || {
-            let mut stream = TcpStream::connect(address).unwrap();
-            stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            answer
-        });
-        assert!(answer.await.unwrap().starts_with("HTTP/1.1 200"));
+        tokio::spawn(axum::serve(Limited::new(listener, limits), router(shared)).into_future());
+        tokio::task::spawn_blocking(move || talk(address)).await.unwrap();
+    });
+}
+
+/// Asks on a connection that stays open; true when it was answered.
+fn ask_again(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut answer = [0; 12];
+    let _ = stream.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n");
+    // Before the first interval it is not ready; that is an answer, and the rest of it comes with the next read.
+    let answered = stream.read_exact(&mut answer).is_ok() && &answer == b"HTTP/1.1 503";
+    let mut rest = [0; 4096];
+    answered && stream.read(&mut rest).is_ok()
+}
+
+/// Whether the server has ended the connection; waits for it up to `limit`.
+fn ended(stream: &mut TcpStream, limit: Duration) -> bool {
+    stream.set_read_timeout(Some(limit)).unwrap();
+    match stream.read(&mut [0; 4096]) {
+        Ok(read) => read == 0,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+    }
+}
+
+/// Longer than any test takes.
+const NEVER: Duration = Duration::from_secs(600);
+const PATIENT: Limits = Limits { connections: 3, exchange: NEVER, idle: NEVER, lifetime: NEVER };
+
+#[test]
+fn silent_connections_keep_nobody_out() {
+    limited(PATIENT, |address| {
+        let silent: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let mut asking: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        assert!(asking.iter_mut().all(ask_again));
+        let over = silent.into_iter().filter_map(|mut silent| ended(&mut silent, Duration::from_secs(5)).then_some(()));
+        assert_eq!(over.count(), 10, "none of them outlives those who ask");
+    });
+}
+
+#[test]
+fn who_has_been_idle_longest_makes_room() {
+    limited(PATIENT, |address| {
+        let mut open: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        for (at, stream) in open.iter_mut().enumerate().rev() {
+            assert!(ask_again(stream), "{at}");
+        }
+        // The first connected was the last to ask.
+        assert!(ask_again(&mut TcpStream::connect(address).unwrap()));
+        assert!(ended(&mut open[2], Duration::from_secs(5)));
+        assert!(ask_again(&mut open[0]) && ask_again(&mut open[1]));
+    });
+}
+
+#[test]
+fn a_request_that_trickles_in_has_an_end() {
+    let limits = Limits { exchange: Duration::from_millis(300), ..PATIENT };
+    limited(limits, move |address| {
+        let mut slow = TcpStream::connect(address).unwrap();
+        assert!(ask_again(&mut slow));
+        let begin = Instant::now();
+        // It is never silent for long, and never done.
+        while slow.write_all(b"G").is_ok() && !ended(&mut slow, Duration::from_millis(20)) {
+            assert!(begin.elapsed() < Duration::from_secs(10));
+        }
+        assert!(begin.elapsed() >= limits.exchange, "{:?}", begin.elapsed());
+        // A connection that never asks ends as well.
+        assert!(ended(&mut TcpStream::connect(address).unwrap(), Duration::from_secs(10)));
+    });
+}
+
+#[test]
+fn a_connection_may_be_idle_between_requests() {
+    let limits = Limits { exchange: Duration::from_millis(100), ..PATIENT };
+    limited(limits, move |address| {
+        let mut scraper = TcpStream::connect(address).unwrap();
+        assert!(ask_again(&mut scraper));
+        std::thread::sleep(3 * limits.exchange);
+        assert!(ask_again(&mut scraper));
     });
 }
 

@@ -162,7 +162,7 @@ families! {
         "1 when the stage is in order, 0 when it is degraded or failed"
         Now "min by (stage) (carbon_stage_up)"
     ERRORS: Counter "carbon_errors_total" [""] ("stage", "kind")
-        "Errors since the start of the agent"
+        "Errors since the start of the agent; every kind is there from the start"
         Run "sum by (stage, kind) (increase(carbon_errors_total[15m]))"
     OUTPUT_BYTES: Gauge "carbon_output_bytes" ["bytes"] ("kind")
         "Bytes on disk of emissions files and of the log"

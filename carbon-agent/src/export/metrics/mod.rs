@@ -1,6 +1,7 @@
 //! The Prometheus series: built from the latest publication at each scrape, so a scrape changes nothing.
 
 mod encode;
+mod error_kinds;
 pub mod family;
 mod samples;
 mod self_stats;

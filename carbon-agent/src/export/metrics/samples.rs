@@ -1,11 +1,12 @@
 //! From a publication to samples: which series exist and what they say.
 
+use super::error_kinds::kinds;
 use super::family::{self, Family};
 use super::self_stats::SelfStats;
 use crate::export::RunInfo;
 use crate::export::published::Publication;
 use crate::ledger::reserved;
-use crate::snapshot::{ComponentRow, ProcessIdentity, ProcessRow, Snapshot, StageStatus};
+use crate::snapshot::{ComponentRow, ProcessIdentity, ProcessRow, Snapshot, Stage, StageStatus};
 use crate::units::Emissions;
 use std::collections::BTreeMap;
 
@@ -33,6 +34,7 @@ pub fn collect(latest: Option<&Publication>, run: &RunInfo, own: Option<&SelfSta
         processes(&mut gathered, &publication.snapshot.processes);
         state(&mut gathered, publication);
     }
+    errors(&mut gathered, latest);
     if let Some(threshold) = run.emissions_threshold_kg {
         gathered.add(&family::THRESHOLD, [], threshold);
     }
@@ -153,9 +155,6 @@ fn state(to: &mut Gathered, publication: &Publication) {
     for state in publication.stages() {
         to.add(&family::STAGE_UP, [state.stage.name()], f64::from(u8::from(state.status == StageStatus::Ok)));
     }
-    for (stage, kind, count) in publication.errors() {
-        to.add(&family::ERRORS, [stage.name(), &kind], count as f64);
-    }
     if let Some(files) = &publication.files {
         to.add(&family::OUTPUT_BYTES, ["emissions"], files.bytes as f64);
         to.add(&family::OUTPUT_WAITING, [], files.waiting_intervals as f64);
@@ -172,6 +171,25 @@ fn state(to: &mut Gathered, publication: &Publication) {
         to.add(&family::PROBE_RUN, [], time.seconds());
     }
     to.add(&family::PROBE_LOST, [], snapshot.probe_cost.lost.seconds());
+}
+
+/// Every kind from the first scrape on, most of them 0.
+fn errors(to: &mut Gathered, latest: Option<&Publication>) {
+    let mut counts: BTreeMap<(Stage, String), u64> = BTreeMap::new();
+    for stage in Stage::ALL {
+        counts.extend(kinds(stage).into_iter().map(|kind| ((stage, kind.into_owned()), 0)));
+    }
+    for (stage, kind, count) in latest.map(Publication::errors).unwrap_or_default() {
+        // Tests run this with every error they provoke.
+        debug_assert!(
+            kind.starts_with("http_") || counts.contains_key(&(stage, kind.clone())),
+            "{stage:?} {kind} belongs into error_kinds"
+        );
+        counts.insert((stage, kind), count);
+    }
+    for ((stage, kind), count) in counts {
+        to.add(&family::ERRORS, [stage.name(), &kind], count as f64);
+    }
 }
 
 fn itself(to: &mut Gathered, own: &SelfStats) {

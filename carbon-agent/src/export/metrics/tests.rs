@@ -2,7 +2,7 @@ use super::family::{self, Kind, Since};
 use super::*;
 use crate::export::fixture;
 use crate::export::published::Publication;
-use crate::snapshot::{ComponentRow, Usage};
+use crate::snapshot::{ComponentRow, Stage, Usage};
 use crate::units::Emissions;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -73,6 +73,7 @@ fn values_are_the_snapshots() {
     assert_eq!(number("carbon_stage_up{stage=\"intensity\"}"), 0.0);
     assert_eq!(number("carbon_stage_up{stage=\"files\"}"), 1.0);
     assert_eq!(number("carbon_errors_total{stage=\"energy\",kind=\"implausible\"}"), 2.0);
+    assert_eq!(number("carbon_errors_total{stage=\"energy\",kind=\"vanished\"}"), 0.0);
     assert_eq!(number("carbon_last_sample_timestamp_seconds"), 1_772_366_415.001);
     assert!(!text.contains("comm=\"other\""), "a sum over changing processes is no counter");
     // What retired components used is no component's counter, which must not jump; of the period it is a part.
@@ -92,7 +93,7 @@ fn what_is_not_known_is_absent() {
     publication.snapshot.embodied = false;
     publication.snapshot.host_lifetime.embodied = Emissions(0);
     let text = classic(collect(Some(&publication), &fixture::run_info(), None));
-    for absent in ["functional_units", "sci_co2e", "embodied_co2e", "scope=\"embodied\""] {
+    for absent in ["component_functional_units", "sci_co2e", "embodied_co2e", "scope=\"embodied\""] {
         assert!(!text.contains(absent), "{absent}");
     }
 }
@@ -141,6 +142,21 @@ fn before_the_first_interval_there_is_the_agent_itself() {
         format!("\"{}\",probe_object=\"sha256:abc\"}} 1.0", env!("CARGO_PKG_VERSION"))
     );
     assert_eq!(line(&text, "carbon_emissions_threshold_kg "), "1.0");
+}
+
+#[test]
+fn errors_are_counted_from_zero() {
+    let label_sets = |publication: Option<&Publication>| -> BTreeSet<String> {
+        let text = classic(collect(publication, &fixture::run_info(), None));
+        let lines = text.lines().filter(|line| line.starts_with("carbon_errors_total{"));
+        lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+    };
+    let before = label_sets(None);
+    for stage in Stage::ALL {
+        assert!(before.iter().any(|labels| labels.contains(&format!("stage=\"{}\"", stage.name()))), "{stage:?}");
+    }
+    // Whatever happens later, no series comes from nowhere.
+    assert_eq!(label_sets(Some(&fixture::publication())), before);
 }
 
 #[test]

@@ -166,7 +166,7 @@ impl EbpfProbe {
                 Ok(result) if result.return_value != 0 => {}
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::debug!(cpu, %error, "not flushed");
+                    tracing::debug!(cpu, reason = %error, "not flushed");
                     self.offline[cpu as usize] = true;
                     return;
                 }
