@@ -2,9 +2,9 @@
 
 use crate::attribution::IdlePolicy;
 use crate::attribution::weights::{self, Policy as WeightPolicy};
-use crate::carbon::{Amortisation, Pace, Pricing};
+use crate::carbon::{Amortisation, Pace, Pricing, SciBooks, UnitCounts};
 use crate::clock::{self, SleepWatch};
-use crate::config::{self, Config, EnergyChoice, IntensitySource, ProbeChoice, WeightsChoice};
+use crate::config::{self, Config, EnergyChoice, FunctionalUnit, IntensitySource, ProbeChoice, WeightsChoice};
 use crate::division::{self, Division, KnownIdle};
 use crate::energy::baseline::{Baseline, State};
 use crate::energy::nvml::Gpus;
@@ -20,7 +20,7 @@ use crate::posting::{self, Terms};
 use crate::probe::{self, CpuMethod, ProbeError};
 use crate::recording::{Header, Recorder};
 use crate::sampler::Sampler;
-use crate::snapshot::{IntensityInForce, Method, Snapshot, Stage};
+use crate::snapshot::{ComponentRow, IntensityInForce, Method, Snapshot, Stage};
 use crate::state::{self, Moment};
 use crate::topology::Topology;
 use crate::units::Nanos;
@@ -56,6 +56,8 @@ pub enum OpenError {
     Rules(#[from] globset::Error),
     #[error("{0}")]
     Intensity(String),
+    #[error("carbon.components: the threads that read functional units do not start: {0}")]
+    FunctionalUnits(std::io::Error),
 }
 
 /// The pipeline from the sources to the books.
@@ -69,6 +71,13 @@ pub struct Agent {
     /// The declared sources and the PUE that `pricing` was started with.
     priced_by: (Vec<IntensitySource>, f64),
     embodied: Option<Amortisation>,
+    /// `None` where no component has a functional unit.
+    counts: Option<UnitCounts>,
+    /// The units that `counts` was started with.
+    functional_units: Vec<FunctionalUnit>,
+    sci: SciBooks,
+    /// Whether the open interval is the time in which the agent was down.
+    gap: bool,
     idle: IdlePolicy,
     recorder: Option<Recorder>,
     process_top: usize,
@@ -96,6 +105,8 @@ impl Agent {
 
         let (probe, probe_fallback) =
             probe::open(probe_choice(config), &probe_options(config, policy.needs_threads()))?;
+        // Where cycles are what keeps the better probe from opening, that is the thing to say.
+        let cycles = probe.cycles().map_err(|none| probe_fallback.clone().unwrap_or(none));
         stages.opened(Stage::Probe, probe.describe(), probe_fallback.map(|why| why.to_string()));
 
         let (energy, passed_over) =
@@ -116,7 +127,7 @@ impl Agent {
         stages.show_as(pricing.stage(jiff::Timestamp::now()));
         stages.opened(Stage::Files, "not written yet".to_owned(), None);
 
-        let policy_of_weights = weight_policy(config.weights, &energy.method(), probe.cycles())?;
+        let policy_of_weights = weight_policy(config.weights, &energy.method(), cycles)?;
         let division = Division::new(Baseline::default(), weights::of(policy_of_weights));
         let ledger = Ledger::with_components(policy.components().iter().map(AsRef::as_ref));
         let mut agent = Self {
@@ -128,6 +139,10 @@ impl Agent {
             pricing,
             priced_by: (config.intensity.clone(), config.pue),
             embodied: config.embodied.map(Amortisation::new),
+            counts: start_counts(config)?,
+            functional_units: config.functional_units.clone(),
+            sci: SciBooks::default().reconfigured(&config.functional_units),
+            gap: false,
             idle: idle_policy(config.idle),
             recorder: None,
             process_top: config.process_top,
@@ -250,9 +265,15 @@ impl Agent {
         let now = jiff::Timestamp::now();
         self.pricing.settle(&mut self.ledger);
         self.stages.show_as(self.pricing.stage(now));
+        if let Some(embodied) = &self.embodied {
+            self.ledger.book_embodied(|from, to| embodied.between(from, to));
+        }
+        let components = self.component_rows();
         let method = self.method();
         let mut errors = self.stages.errors();
         errors.extend(self.pricing.errors().into_iter().map(|(kind, count)| (Stage::Intensity, kind, count)));
+        let of_counts = self.counts.iter().flat_map(UnitCounts::errors);
+        errors.extend(of_counts.map(|(kind, count)| (Stage::FunctionalUnits, kind, count)));
         let host = self.ledger.host();
         let baseline = &self.division.baseline;
         let snapshot = Snapshot {
@@ -269,18 +290,19 @@ impl Agent {
             meters: interval::meter_rows(&self.ledger, |meter| {
                 baseline.idle(meter).filter(|idle| idle.state == State::Known).map(|idle| idle.power.watts())
             }),
-            components: interval::component_rows(&self.ledger),
+            components,
             processes: interval::process_rows(&self.ledger, &mut self.table, self.process_top),
             residual: self.ledger.residual(),
             intensity: IntensityInForce::from(&self.pricing.in_force(now)),
             memory_used: memory_used(&self.host_procfs),
-            embodied_lifetime: self.embodied.as_ref().map(|embodied| embodied.share(self.ledger.run)),
+            embodied: self.embodied.is_some(),
             probe_cost: self.sampler.probe.cost(),
             stages: self.stages.states(),
             errors,
         };
         let table = &self.table;
         self.ledger.close_interval(|process| table.is_gone(process));
+        self.gap = false;
         self.table.forget_ended();
         retire::retire(&mut self.ledger, &self.table, &mut self.policy, &mut self.pricing);
         snapshot
@@ -288,6 +310,23 @@ impl Agent {
 }
 
 impl Agent {
+    /// The rows of the components, with what is known of their functional units so far. What is asked for here is known
+    /// when the next interval is closed: nobody waits for it.
+    fn component_rows(&mut self) -> Vec<ComponentRow> {
+        let mut rows = interval::component_rows(&self.ledger);
+        // Nobody counted while the agent was down.
+        if let (Some(counts), false) = (&self.counts, self.gap) {
+            let counted = counts.take();
+            counts.ask();
+            self.stages.show_as_said(counts.stage());
+            for row in &mut rows {
+                let counted = counted.get(&row.component).copied();
+                row.sci = self.sci.close(&row.component, counted, &row.interval, self.ledger.interval);
+            }
+        }
+        rows
+    }
+
     fn method(&mut self) -> Method {
         Method {
             cpu_time: self.sampler.probe.method(),
@@ -311,6 +350,18 @@ impl Agent {
     fn quality(&self) -> Quality {
         self.sampler.energy.quality()
     }
+}
+
+/// The longest that a count of functional units may take; at most the interval, so that one reading ends before the next.
+const COUNT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts to read the counts of functional units, if there are any.
+fn start_counts(config: &Config) -> Result<Option<UnitCounts>, OpenError> {
+    if config.functional_units.is_empty() {
+        return Ok(None);
+    }
+    let timeout = config.measurement_interval.min(COUNT_PATIENCE);
+    UnitCounts::start(&config.functional_units, timeout).map(Some).map_err(OpenError::FunctionalUnits)
 }
 
 /// Who bears idle energy, as the configuration says.
@@ -362,6 +413,7 @@ pub fn probe_options(config: &Config, threads: bool) -> probe::Options {
         cells_per_cpu: config.probe.cells_per_cpu,
         threads,
         interrupts: config.probe.interrupts == config::Interrupts::On,
+        cycles: (config.weights == WeightsChoice::Cycles).then_some(probe::ebpf::Counter::CYCLES),
         ..probe::Options::default()
     }
 }

@@ -109,6 +109,7 @@ fn judge(latest: Option<(&Publication, Duration)>, uptime: Duration, run: &RunIn
             Stage::Files => "Files",
             Stage::State => "State",
             Stage::Config => "Configuration",
+            Stage::FunctionalUnits => "Functional units",
         };
         checks.push(Check { status: state.status, text: format!("{name}: {}", state.reason) });
     }

@@ -19,6 +19,7 @@ pub mod identity;
 pub mod interval;
 pub mod ledger;
 pub mod logging;
+pub mod perf_event;
 pub mod period;
 pub mod posting;
 pub mod probe;

@@ -97,13 +97,13 @@ impl Clock {
         })
     }
 
-    /// At least 1: whoever ran has a claim.
+    /// At least 1: whoever ran has a claim. Who ran on a CPU without a counter has no cycles, and so the usual ones.
     fn weight(&self, time: Nanos, cycles: Option<u64>) -> u64 {
         if self.cycles == 0 {
             return time.0;
         }
         let usual = || u64::try_from(u128::from(time.0) * self.cycles / self.time.max(1)).unwrap_or(u64::MAX);
-        cycles.unwrap_or_else(usual).max(1)
+        cycles.filter(|cycles| *cycles > 0).unwrap_or_else(usual).max(1)
     }
 }
 

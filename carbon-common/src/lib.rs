@@ -54,6 +54,8 @@ pub struct Edge {
     pub last: u64,
     pub running: Identity,
     pub in_interrupt: u64,
+    /// Hardware cycles from `last` to the cut, where they are counted.
+    pub cycles: u64,
 }
 
 /// One per possible CPU; only that CPU's programs write it.
@@ -75,6 +77,8 @@ pub struct CpuState {
     pub events: u64,
     /// Time that found no cell, since attach.
     pub lost: u64,
+    /// This CPU's counter of cycles when time was last charged, where cycles are counted; 0 before the first.
+    pub cycles: u64,
     pub windows: [Window; 2],
     pub edge: Edge,
 }
@@ -149,6 +153,8 @@ pub struct Settings {
     pub threads: u32,
     /// The interrupt hooks are attached (0 or 1).
     pub interrupts: u32,
+    /// Count hardware cycles beside time (0 or 1).
+    pub cycles: u32,
 }
 
 impl TaskLayout {
@@ -161,8 +167,8 @@ impl TaskLayout {
 
 impl Settings {
     /// As the loader patches it in.
-    pub const fn words(&self) -> [u32; 4] {
-        // SAFETY: repr(C) of four u32.
+    pub const fn words(&self) -> [u32; 5] {
+        // SAFETY: repr(C) of five u32.
         unsafe { *(&raw const *self).cast() }
     }
 }

@@ -1,6 +1,7 @@
 //! Charging time: one clock reading, one cell.
 
 use crate::{
+    cycles,
     maps::{CONTROL, STATES},
     settings::patched,
     table,
@@ -47,7 +48,7 @@ impl Moment<'_> {
         let state = unsafe { &mut *STATES.get_ptr_mut(cpu)? };
         state.events += 1;
         if state.epoch != epoch {
-            turn_page(state, control, epoch, outgoing);
+            turn_page(state, control, epoch, outgoing, now);
         }
         Some(Self { now, epoch: epoch as u32, cpu, state })
     }
@@ -57,13 +58,15 @@ impl Moment<'_> {
     pub fn charge<T: Task>(&mut self, outgoing: T, who: Identity) {
         let time = self.now.saturating_sub(self.state.last);
         self.state.last += time;
+        let cycles = cycles::since_charged(self.state);
         let window = &mut self.state.windows[(self.epoch & 1) as usize];
         if patched!(SETTINGS.interrupts) != 0 && self.state.in_interrupt != 0 {
             window.interrupts += time;
         } else if who.tid == 0 {
             window.idle += time;
-        } else if let Some(cell) = table::cell(self, &who, outgoing) {
+        } else if let Some((cell, index)) = table::cell(self, &who, outgoing) {
             cell.time += time;
+            cycles::add(index, cycles);
         } else {
             self.lose(time);
         }
@@ -91,11 +94,13 @@ fn complain(cpu: u32) -> u32 {
 
 /// The first event of an epoch on this CPU: keeps what the agent needs of the old one, clears the new one.
 #[inline(never)]
-fn turn_page<T: Task>(state: &mut CpuState, control: *const Control, epoch: u64, outgoing: T) -> u64 {
+fn turn_page<T: Task>(state: &mut CpuState, control: *const Control, epoch: u64, outgoing: T, now: u64) -> u64 {
     // SAFETY: the map's only entry. The index is 0 or 1.
     let flip = unsafe { read_volatile((&raw const (*control).flip).cast::<u64>().add((epoch & 1) as usize)) };
     let running = outgoing.identity();
-    state.edge = Edge { last: state.last, running, in_interrupt: u64::from(state.in_interrupt) };
+    let last = state.last;
+    let cycles = cycles::up_to(state, flip.saturating_sub(last), now.saturating_sub(last));
+    state.edge = Edge { last, running, in_interrupt: u64::from(state.in_interrupt), cycles };
     state.windows[(epoch & 1) as usize] = Window { epoch: epoch as u32, ..Window::default() };
     // An exchange is a full barrier on every machine: whoever sees the new epoch sees the edge, and whoever
     // still sees the old one has not read what is overwritten below. (`core` has no exchange for this target.)

@@ -46,7 +46,7 @@ fn note(current: BtfTask, subject: BtfTask, birth: u32) {
     };
     moment.state.busy = 1;
     let who = subject.identity();
-    if let Some(cell) = table::cell(&mut moment, &who, subject) {
+    if let Some((cell, _)) = table::cell(&mut moment, &who, subject) {
         let before = cell.parent_and_flags;
         table::describe(cell, moment.now, subject);
         cell.parent_and_flags |= birth;

@@ -6,6 +6,7 @@
 #![feature(asm_experimental_arch)]
 
 mod account;
+mod cycles;
 mod flush;
 mod interrupt;
 mod lifecycle;

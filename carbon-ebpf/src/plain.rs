@@ -33,7 +33,7 @@ pub fn exit_plain(_: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn note(flags: u32) -> i32 {
     if let Some(mut moment) = Moment::begin(CurrentTask)
-        && let Some(cell) = table::cell(&mut moment, &CurrentTask.identity(), CurrentTask)
+        && let Some((cell, _)) = table::cell(&mut moment, &CurrentTask.identity(), CurrentTask)
     {
         table::describe(cell, moment.now, CurrentTask);
         cell.parent_and_flags |= flags;

@@ -7,7 +7,8 @@ use carbon_common::{Settings, TaskLayout};
 pub struct Patched<T>(T);
 
 #[unsafe(no_mangle)]
-pub static SETTINGS: Patched<Settings> = Patched(Settings { cpus: 1, cell_bits: 0, threads: 0, interrupts: 0 });
+pub static SETTINGS: Patched<Settings> =
+    Patched(Settings { cpus: 1, cell_bits: 0, threads: 0, interrupts: 0, cycles: 0 });
 
 #[unsafe(no_mangle)]
 pub static LAYOUT: Patched<TaskLayout> = Patched(TaskLayout {

@@ -2,6 +2,7 @@
 
 use crate::{
     account::Moment,
+    cycles,
     maps::{CELLS, ORDER},
     settings::patched,
     task::Task,
@@ -14,6 +15,9 @@ use core::{
 
 /// Places tried before time is called lost.
 const PROBES: u32 = 32;
+
+/// No cell has this index.
+const NOWHERE: u32 = u32::MAX;
 
 /// log2 of the cells in a group: 64 cells are a page.
 const GROUP: u32 = 6;
@@ -35,20 +39,24 @@ fn place(tid: u32, probe: u32) -> u32 {
     (group << GROUP | tid & ((1 << GROUP) - 1)) & mask
 }
 
-/// The cell of `who` on this CPU in this epoch; fills one at the first call.
+/// The cell of `who` on this CPU in this epoch and its index; fills one at the first call.
 #[inline(always)]
-pub fn cell<'a, T: Task>(moment: &mut Moment<'_>, who: &Identity, task: T) -> Option<&'a mut Cell> {
+pub fn cell<'a, T: Task>(moment: &mut Moment<'_>, who: &Identity, task: T) -> Option<(&'a mut Cell, u32)> {
     let bits = patched!(SETTINGS.cell_bits);
     let base = ((moment.epoch & 1) * patched!(SETTINGS.cpus) + moment.cpu) << bits;
-    let cell = CELLS.get_ptr_mut(base + place(who.tid, 0))?;
+    let first = base + place(who.tid, 0);
+    let cell = CELLS.get_ptr_mut(first)?;
     // SAFETY: an entry of the map, of this CPU's part.
     let cell = unsafe { &mut *cell };
     if is(cell, who, moment.epoch) {
-        return Some(cell);
+        return Some((cell, first));
     }
-    let found = search(moment, who, base, task);
-    // SAFETY: null, or an entry of the map, of this CPU's part.
-    unsafe { found.as_mut() }
+    let index = search(moment, who, base, task);
+    if index == NOWHERE {
+        return None;
+    }
+    // SAFETY: an entry of the map, of this CPU's part.
+    CELLS.get_ptr_mut(index).map(|cell| (unsafe { &mut *cell }, index))
 }
 
 #[inline(always)]
@@ -59,9 +67,9 @@ fn is(cell: &Cell, who: &Identity, epoch: u32) -> bool {
 /// Not at its first place: looks further and fills the first free cell. Once per process, CPU and epoch,
 /// and again where two pids share a place.
 #[inline(never)]
-fn search<T: Task>(moment: &mut Moment<'_>, who: &Identity, base: u32, task: T) -> *mut Cell {
+fn search<T: Task>(moment: &mut Moment<'_>, who: &Identity, base: u32, task: T) -> u32 {
     if who.tid == u32::MAX {
-        return core::ptr::null_mut();
+        return NOWHERE;
     }
     let mask = (1 << patched!(SETTINGS.cell_bits)) - 1;
     let epoch = moment.epoch;
@@ -73,7 +81,7 @@ fn search<T: Task>(moment: &mut Moment<'_>, who: &Identity, base: u32, task: T) 
         // SAFETY: an entry of the map, of this CPU's part.
         let cell = unsafe { &mut *found };
         if is(cell, who, epoch) {
-            return found;
+            return base + place;
         }
         let old = cell.epoch;
         if old & !FILLING == epoch {
@@ -85,6 +93,7 @@ fn search<T: Task>(moment: &mut Moment<'_>, who: &Identity, base: u32, task: T) 
         compiler_fence(Ordering::SeqCst);
         cell.start = who.start;
         cell.time = 0;
+        cycles::clear(base + place);
         cell.tgid = who.tgid;
         cell.tid = who.tid;
         describe(cell, moment.now, task);
@@ -100,9 +109,9 @@ fn search<T: Task>(moment: &mut Moment<'_>, who: &Identity, base: u32, task: T) 
             // SAFETY: an entry of the map, of this CPU's part.
             unsafe { *order = place };
         }
-        return found;
+        return base + place;
     }
-    core::ptr::null_mut()
+    NOWHERE
 }
 
 /// Writes name, parent, cgroup and flags of `task` as they are now.

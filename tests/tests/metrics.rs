@@ -93,9 +93,7 @@ fn the_contracts_metrics_are_there_with_their_types_and_labels() {
     for (labels, _) in scrape.of("carbon_process_cpu_seconds_total") {
         assert!(labels["pid"].parse::<u32>().is_ok());
     }
-    if !values("carbon_co2e_grams_total", "scope").contains("embodied") {
-        println!("not emitted: carbon_co2e_grams_total{{scope=\"embodied\"}}, embodied emissions are not built in yet");
-    }
+    assert_eq!(values("carbon_co2e_grams_total", "scope"), named(&["operational", "embodied"]));
     let object = values("carbon_build_info", "probe_object").into_iter().next().unwrap();
     let ebpf = daemon.get("/api/v1/snapshot").json()["host"]["method"]["cpu_time"] == "ebpf";
     assert_eq!(ebpf, object.starts_with("sha256:"), "{object}");

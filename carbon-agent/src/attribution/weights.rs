@@ -87,8 +87,7 @@ impl Weights for Time {
 }
 
 /// Cycles: `posting` claims by the cycles that the probe counted ([`crate::probe::CpuSample::cycles`]), so a claim needs
-/// no factor. Two busy siblings of one core have few more cycles of work done between them than one alone has, and a core
-/// at half its frequency has half.
+/// no factor. A core at half its frequency has half as many.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cycles;
 

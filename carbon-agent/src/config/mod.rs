@@ -7,6 +7,7 @@
 mod components;
 pub mod environment;
 mod file;
+mod functional_unit;
 mod intensity;
 pub mod model;
 pub mod reference;

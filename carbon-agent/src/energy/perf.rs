@@ -12,11 +12,11 @@ use super::counter::{MicroWatts, Step, WrappingCounter};
 use super::pending::Pending;
 use super::{EnergyError, EnergySample, EnergySource, HostLoad, Quality};
 use crate::clock;
+use crate::perf_event;
 use crate::units::MicroJoules;
 use events::Event;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
 
 /// More than any package or platform draws.
@@ -134,49 +134,8 @@ impl EnergySource for PerfPower {
     }
 }
 
-/// `struct perf_event_attr` in its first published size (64 bytes), which every kernel takes.
-#[repr(C)]
-#[derive(Default)]
-struct Attributes {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_events: u32,
-    breakpoint_type: u32,
-    config1: u64,
-}
-
-/// `PERF_FLAG_FD_CLOEXEC` of linux/perf_event.h.
-const CLOSE_ON_EXEC: libc::c_ulong = 8;
-
 fn open_event(event: &Event) -> Result<File, EnergyError> {
-    let attributes = Attributes {
-        kind: event.kind,
-        size: size_of::<Attributes>() as u32,
-        config: event.config,
-        ..Attributes::default()
-    };
-    // SAFETY: `attributes` has the layout and the size it states, lives through the call and is only read. Any process
-    // (-1), one CPU, no group.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            &raw const attributes,
-            -1 as libc::pid_t,
-            event.cpu as libc::c_int,
-            -1 as libc::c_int,
-            CLOSE_ON_EXEC,
-        )
-    };
-    if fd < 0 {
-        return Err(open_error(event, &io::Error::last_os_error()));
-    }
-    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-    Ok(unsafe { File::from_raw_fd(fd as libc::c_int) })
+    perf_event::open(event.kind, event.config, event.cpu).map_err(|error| open_error(event, &error))
 }
 
 /// The 64-bit count; an event in error state reads as end of file.

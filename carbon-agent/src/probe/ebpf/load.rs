@@ -56,6 +56,8 @@ pub struct Loaded {
     pub states: Shared<CpuState>,
     pub cells: Shared<Cell>,
     pub order: Shared<u32>,
+    /// Beside the cells, where cycles are counted.
+    pub cycles: Option<Shared<u64>>,
 }
 
 pub fn load(options: &Options) -> Result<Loaded, ProbeError> {
@@ -85,6 +87,7 @@ pub fn load(options: &Options) -> Result<Loaded, ProbeError> {
                 states: map(&bpf, states, settings.cpus)?,
                 cells: map(&bpf, cells, table_entries(settings))?,
                 order: map(&bpf, order, table_entries(settings))?,
+                cycles: (settings.cycles != 0).then(|| map(&bpf, CYCLES, table_entries(settings))).transpose()?,
                 bpf,
                 settings,
                 plain,
@@ -122,6 +125,7 @@ fn settings(options: &Options, plain: bool) -> Result<Settings, ProbeError> {
         cell_bits: wanted.clamp(2, 1 << 20).next_power_of_two().ilog2(),
         threads: u32::from(options.threads),
         interrupts: u32::from(options.interrupts && !plain),
+        cycles: u32::from(options.cycles.is_some()),
     })
 }
 
@@ -142,6 +146,8 @@ const fn table_entries(settings: Settings) -> u32 {
     (2 * settings.cpus) << settings.cell_bits
 }
 
+const CYCLES: &str = "CYCLES";
+
 const MEMORY: [&str; 4] = ["CONTROL", "STATES", "CELLS", "ORDER"];
 
 fn install(
@@ -158,6 +164,7 @@ fn install(
         .map_max_entries("STATES", settings.cpus)
         .map_max_entries("CELLS", table_entries(settings))
         .map_max_entries("ORDER", table_entries(settings))
+        .map_max_entries(CYCLES, if settings.cycles != 0 { table_entries(settings) } else { 1 })
         .load(object)?;
     match types {
         Some((btf, _)) => {

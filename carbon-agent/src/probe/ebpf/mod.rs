@@ -4,6 +4,7 @@
 //! turns: a cut makes the kernel write to the other one, and the closed half is read at leisure. For every
 //! CPU, tasks + idle + interrupts + lost is the length of the window, to the nanosecond.
 
+mod cycles;
 mod grace;
 mod handover;
 mod layout;
@@ -14,6 +15,7 @@ mod names;
 mod read;
 mod skeleton;
 
+pub use cycles::Counter;
 pub use load::built_in_object;
 
 use super::{CpuMethod, CpuSample, Probe, ProbeCost, ProbeError, ProcessKey};
@@ -21,6 +23,7 @@ use crate::clock::monotonic;
 use crate::units::Nanos;
 use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun};
 use carbon_common::Identity;
+use cycles::Counters;
 use load::Loaded;
 use names::Names;
 use std::{
@@ -40,6 +43,8 @@ pub struct Options {
     pub interrupts: bool,
     /// Room for active processes per CPU and sample, rounded up to a power of two; 0: by the number of CPUs.
     pub cells_per_cpu: u32,
+    /// Count this beside time, for weights.
+    pub cycles: Option<Counter>,
     pub type_information: TypeInformation,
     /// Another eBPF object than the one built in.
     pub object: Option<PathBuf>,
@@ -52,6 +57,7 @@ impl Default for Options {
             threads: false,
             interrupts: false,
             cells_per_cpu: 0,
+            cycles: None,
             type_information: TypeInformation::default(),
             object: None,
         }
@@ -78,6 +84,7 @@ pub fn task_layout() -> Result<carbon_common::TaskLayout, String> {
 pub struct EbpfProbe {
     options: Options,
     loaded: Loaded,
+    counters: Option<Counters>,
     attached: Vec<&'static str>,
     names: Names,
     log: log::Forward,
@@ -108,6 +115,7 @@ struct Pending {
 impl EbpfProbe {
     pub fn open(options: &Options) -> Result<Self, ProbeError> {
         let mut loaded = load::load(options)?;
+        let counters = options.cycles.map(|counter| Counters::open(counter, &loaded)).transpose()?;
         let attached = load::attached(&loaded);
         let begin = monotonic();
         publish(&loaded, 1, begin);
@@ -117,6 +125,7 @@ impl EbpfProbe {
         let mut probe = Self {
             options: options.clone(),
             loaded,
+            counters,
             attached,
             names: Names::new(options.host_procfs.clone()),
             log,
@@ -205,6 +214,9 @@ impl EbpfProbe {
             self.ask_the_busy(pending.epoch);
         }
         let sample = self.read(pending);
+        if let Some(counters) = &mut self.counters {
+            counters.follow(&self.offline, &self.loaded);
+        }
         self.log.flush();
         Ok(Some(sample))
     }
@@ -249,6 +261,16 @@ impl Probe for EbpfProbe {
             events: self.before.events + events,
             run_time: self.run_time().map(|time| time + self.before.run_time.unwrap_or_default()),
             lost: self.before.lost + Nanos(lost),
+        }
+    }
+
+    fn cycles(&self) -> Result<(), ProbeError> {
+        match self.counters {
+            Some(_) => Ok(()),
+            None => Err(ProbeError {
+                what: "the probe was not asked to count cycles".into(),
+                remedy: "set carbon.weights: cycles and restart".into(),
+            }),
         }
     }
 

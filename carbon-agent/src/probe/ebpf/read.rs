@@ -47,8 +47,10 @@ impl EbpfProbe {
             window.lost = Nanos(counted.lost);
             let base = first_cell(&self.loaded.settings, epoch, cpu);
             for place in 0..counted.used {
-                let cell = self.loaded.cells.read(base + self.loaded.order.read(base + place));
+                let index = base + self.loaded.order.read(base + place);
+                let cell = self.loaded.cells.read(index);
                 sample.tasks.push(self.row(&cell, cpu));
+                sample.cycles.extend(self.loaded.cycles.as_ref().map(|cycles| cycles.read(index)));
             }
         }
         let slice = Nanos(end - edge.last.max(begin).min(end));
@@ -59,7 +61,7 @@ impl EbpfProbe {
         } else if edge.running == Identity::UNKNOWN {
             window.lost += slice;
         } else if slice.0 > 0 {
-            self.add_slice(edge.running, cpu, slice, &mut sample.tasks, first);
+            self.add_slice(&edge, cpu, slice, sample, first);
         }
         sample.cpus.push(window);
     }
@@ -77,6 +79,8 @@ impl EbpfProbe {
                     last: state.last,
                     running: if self.offline[cpu as usize] { Identity::IDLE } else { state.running },
                     in_interrupt: u64::from(state.in_interrupt),
+                    // Whoever is busy has been asked, and has left the epoch.
+                    cycles: 0,
                 };
                 return (state.epoch != 0).then_some((state, edge));
             }
@@ -87,12 +91,22 @@ impl EbpfProbe {
     }
 
     /// The time since the last event of the epoch belongs to whoever was running then.
-    fn add_slice(&mut self, who: Identity, cpu: u32, slice: Nanos, tasks: &mut Vec<TaskTime>, first: usize) {
+    fn add_slice(&mut self, edge: &Edge, cpu: u32, slice: Nanos, sample: &mut CpuSample, first: usize) {
+        let who = edge.running;
         let process = self.process(who.tgid, who.start, self.boundaries[cpu as usize]);
-        let mut here = tasks[first..].iter_mut();
-        match here.find(|task| task.tid == who.tid && task.process == process) {
-            Some(task) => task.time += slice,
-            None => tasks.push(self.names.row(process, who.tid, cpu, slice)),
+        let mut here = sample.tasks[first..].iter();
+        let counted = self.loaded.cycles.is_some();
+        match here.position(|task| task.tid == who.tid && task.process == process) {
+            Some(place) => {
+                sample.tasks[first + place].time += slice;
+                if counted {
+                    sample.cycles[first + place] += edge.cycles;
+                }
+            }
+            None => {
+                sample.tasks.push(self.names.row(process, who.tid, cpu, slice));
+                sample.cycles.extend(counted.then_some(edge.cycles));
+            }
         }
     }
 
