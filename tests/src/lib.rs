@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod books;
+pub mod codecarbon;
 pub mod contract;
 pub mod daemon;
 pub mod debian;

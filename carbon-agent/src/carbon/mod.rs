@@ -33,6 +33,7 @@ pub use pricing::{Priced, Pricing};
 pub use sci::{Sci, UnitCounter};
 pub use series::{Kind, Label, Point, Series};
 pub use service::{Pace, Service};
+pub use source::series as declared_series;
 pub use sources::{InForce, Methods, Price, Source, Sources};
 pub use unit_counts::UnitCounts;
 
