@@ -184,6 +184,9 @@ fn a_disk_that_hangs_holds_up_its_rows_and_nothing_else() {
     let until = Timestamp::now();
     drop(frozen);
 
+    daemon.wait_for("it goes on", LIMIT, |metrics| {
+        metrics["carbon_last_write_timestamp_seconds"] > until.as_millisecond() as f64 / 1e3
+    });
     assert_healed(&daemon);
     let health = daemon.get("/health/carbon").expect("an answer");
     assert!(!health.contains("has held up a write for"), "{health}");
@@ -204,8 +207,8 @@ fn a_disk_that_hangs_holds_up_its_rows_and_nothing_else() {
 #[test]
 fn a_disk_that_hangs_for_too_long_costs_rows_that_are_counted() {
     let root = tempfile::tempdir().expect("a directory");
-    // 240 intervals may wait for the writer: a little over two seconds here, an hour at the default interval.
-    let Some((disk, setup)) = on_disk(root.path(), 0.01, 0.01) else { return };
+    // 240 intervals may wait for the writer: six seconds here, an hour at the default interval.
+    let Some((disk, setup)) = on_disk(root.path(), 0.025, 0.025) else { return };
     let mut daemon = setup.start();
     first_rows(&daemon);
     let frozen = disk.freeze().expect("a frozen disk");
@@ -218,7 +221,7 @@ fn a_disk_that_hangs_for_too_long_costs_rows_that_are_counted() {
 
     let all = hosts(&setup.output);
     let number = |row: &Value, field: &str| row[field].as_f64().expect("a number");
-    // In order, with one gap: what was cumulative goes on across it.
+    // In order, with gaps: what was cumulative goes on across them.
     let gaps: Vec<f64> = all
         .windows(2)
         .map(|pair| number(&pair[1], "duration") - number(&pair[1], "interval_seconds") - number(&pair[0], "duration"))
