@@ -2,12 +2,13 @@
 
 use crate::attribution::IdlePolicy;
 use crate::attribution::weights::{self, Policy as WeightPolicy};
-use crate::carbon::{Amortisation, Pace, Pricing};
+use crate::carbon::{Amortisation, Pace, Pricing, SciBooks, UnitCounts};
 use crate::clock::{self, SleepWatch};
-use crate::config::{self, Config, EnergyChoice, IntensitySource, ProbeChoice, WeightsChoice};
+use crate::config::{self, Config, EnergyChoice, FunctionalUnit, IntensitySource, ProbeChoice, WeightsChoice};
 use crate::division::{self, Division, KnownIdle};
 use crate::energy::baseline::{Baseline, State};
-use crate::energy::{self, EnergyError, Quality};
+use crate::energy::nvml::Gpus;
+use crate::energy::{self, Domain, EnergyError, Quality};
 use crate::export::host_facts::memory_used;
 use crate::identity::rules::RuleSet;
 use crate::identity::{Host, Policy, ProcessTable};
@@ -18,7 +19,7 @@ use crate::posting::{self, Terms};
 use crate::probe::{self, CpuMethod, ProbeError};
 use crate::recording::{Header, Recorder};
 use crate::sampler::Sampler;
-use crate::snapshot::{IntensityInForce, Method, Snapshot, Stage};
+use crate::snapshot::{ComponentRow, IntensityInForce, Method, Snapshot, Stage};
 use crate::state::{self, Moment};
 use crate::topology::Topology;
 use crate::units::Nanos;
@@ -47,6 +48,8 @@ pub enum OpenError {
     Rules(#[from] globset::Error),
     #[error("{0}")]
     Intensity(String),
+    #[error("carbon.components: the threads that read functional units do not start: {0}")]
+    FunctionalUnits(std::io::Error),
 }
 
 /// The pipeline from the sources to the books.
@@ -60,6 +63,13 @@ pub struct Agent {
     /// The declared sources and the PUE that `pricing` was started with.
     priced_by: (Vec<IntensitySource>, f64),
     embodied: Option<Amortisation>,
+    /// `None` where no component has a functional unit.
+    counts: Option<UnitCounts>,
+    /// The units that `counts` was started with.
+    functional_units: Vec<FunctionalUnit>,
+    sci: SciBooks,
+    /// Whether the open interval is the time in which the agent was down.
+    gap: bool,
     idle: IdlePolicy,
     /// Whether the probe was opened to keep threads apart.
     threads_apart: bool,
@@ -90,8 +100,16 @@ impl Agent {
 
         let (energy, passed_over) =
             energy::open(energy_choice(config), &energy_roots(config), model_overrides(config))?;
-        let reasons: Vec<String> = passed_over.iter().map(ToString::to_string).collect();
-        stages.opened(Stage::Energy, energy.describe(), (!reasons.is_empty()).then(|| reasons.join("; ")));
+        let mut reasons: Vec<String> = passed_over.iter().map(ToString::to_string).collect();
+        let mut meters = energy.describe();
+        let gpus = Gpus::open(energy.cards()).unwrap_or_else(|error| {
+            reasons.push(error.to_string());
+            None
+        });
+        if let Some(gpus) = &gpus {
+            meters = format!("{meters}; {}", gpus.describe());
+        }
+        stages.opened(Stage::Energy, meters, (!reasons.is_empty()).then(|| reasons.join("; ")));
 
         let pricing = Pricing::start(&config.intensity, &config.state_dir, config.pue, Pace::default())
             .map_err(OpenError::Intensity)?;
@@ -102,7 +120,7 @@ impl Agent {
         let division = Division::new(Baseline::default(), weights::of(policy_of_weights));
         let ledger = Ledger::with_components(policy.components().iter().map(AsRef::as_ref));
         let mut agent = Self {
-            sampler: Sampler::new(probe, energy, Topology::read(&config.host.sysfs)),
+            sampler: Sampler { probe, energy, gpus, topology: Topology::read(&config.host.sysfs) },
             division,
             table: ProcessTable::new(Host::new(&config.host.procfs, &config.host.sysfs)),
             policy,
@@ -110,6 +128,10 @@ impl Agent {
             pricing,
             priced_by: (config.intensity.clone(), config.pue),
             embodied: config.embodied.map(Amortisation::new),
+            counts: start_counts(config)?,
+            functional_units: config.functional_units.clone(),
+            sci: SciBooks::default().reconfigured(&config.functional_units),
+            gap: false,
             idle: idle_policy(config.idle),
             threads_apart,
             recorder: None,
@@ -145,7 +167,7 @@ impl Agent {
 
     /// Takes a sample and posts it. A probe that fails loses the sample, not the run: the stage says so.
     pub fn sample(&mut self) {
-        let raw = match self.sampler.sample() {
+        let mut raw = match self.sampler.sample() {
             Ok(raw) => raw,
             Err(error) => {
                 self.stages.failed(Stage::Probe, "sample", error.to_string());
@@ -156,6 +178,9 @@ impl Agent {
         self.stages.faults(Stage::Energy, &raw.energy.faults);
 
         self.table.observe(&raw.cpu, &mut self.policy);
+        for user in &mut raw.gpus.users {
+            user.process = self.table.bearer(user.pid);
+        }
 
         let slept = self.sleep.look(clock::monotonic(), clock::boottime());
         let source = &self.sampler.energy;
@@ -163,6 +188,7 @@ impl Agent {
             .energy
             .deltas
             .iter()
+            .filter(|delta| delta.meter.domain != Domain::Gpu)
             .filter_map(|delta| {
                 Some((delta.meter, source.idle_part(delta, division::available(delta.meter, &raw.load))?))
             })
@@ -202,7 +228,7 @@ impl Agent {
     pub fn record(&mut self, out: Box<dyn std::io::Write + Send>) -> Header {
         let header = Header {
             cpu_time: self.sampler.probe.method(),
-            energy: self.sampler.energy.method(),
+            energy: self.sampler.energy_method(),
             quality: self.quality(),
             idle: self.idle,
             weights: self.division.policy(),
@@ -229,9 +255,15 @@ impl Agent {
         let now = jiff::Timestamp::now();
         self.pricing.settle(&mut self.ledger);
         self.stages.show_as(self.pricing.stage(now));
+        if let Some(embodied) = &self.embodied {
+            self.ledger.book_embodied(|from, to| embodied.between(from, to));
+        }
+        let components = self.component_rows();
         let method = self.method();
         let mut errors = self.stages.errors();
         errors.extend(self.pricing.errors().into_iter().map(|(kind, count)| (Stage::Intensity, kind, count)));
+        let of_counts = self.counts.iter().flat_map(UnitCounts::errors);
+        errors.extend(of_counts.map(|(kind, count)| (Stage::FunctionalUnits, kind, count)));
         let host = self.ledger.host();
         let baseline = &self.division.baseline;
         let snapshot = Snapshot {
@@ -248,28 +280,46 @@ impl Agent {
             meters: interval::meter_rows(&self.ledger, |meter| {
                 baseline.idle(meter).filter(|idle| idle.state == State::Known).map(|idle| idle.power.watts())
             }),
-            components: interval::component_rows(&self.ledger),
+            components,
             processes: interval::process_rows(&self.ledger, &mut self.table, self.process_top),
             residual: self.ledger.residual(),
             intensity: IntensityInForce::from(&self.pricing.in_force(now)),
             memory_used: memory_used(&self.host_procfs),
-            embodied_lifetime: self.embodied.as_ref().map(|embodied| embodied.share(self.ledger.run)),
+            embodied: self.embodied.is_some(),
             probe_cost: self.sampler.probe.cost(),
             stages: self.stages.states(),
             errors,
         };
         let table = &self.table;
         self.ledger.close_interval(|process| table.is_gone(process));
+        self.gap = false;
         self.table.forget_ended();
         snapshot
     }
 }
 
 impl Agent {
+    /// The rows of the components, with what is known of their functional units so far. What is asked for here is known
+    /// when the next interval is closed: nobody waits for it.
+    fn component_rows(&mut self) -> Vec<ComponentRow> {
+        let mut rows = interval::component_rows(&self.ledger);
+        // Nobody counted while the agent was down.
+        if let (Some(counts), false) = (&self.counts, self.gap) {
+            let counted = counts.take();
+            counts.ask();
+            self.stages.show_as_said(counts.stage());
+            for row in &mut rows {
+                let counted = counted.get(&row.component).copied();
+                row.sci = self.sci.close(&row.component, counted, &row.interval, self.ledger.interval);
+            }
+        }
+        rows
+    }
+
     fn method(&mut self) -> Method {
         Method {
             cpu_time: self.sampler.probe.method(),
-            energy: self.sampler.energy.method(),
+            energy: self.sampler.energy_method(),
             baseline: self.baseline_method().to_owned(),
             weights: self.division.policy(),
             intensity: self.pricing.methods(),
@@ -289,6 +339,18 @@ impl Agent {
     fn quality(&self) -> Quality {
         self.sampler.energy.quality()
     }
+}
+
+/// The longest that a count of functional units may take; at most the interval, so that one reading ends before the next.
+const COUNT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts to read the counts of functional units, if there are any.
+fn start_counts(config: &Config) -> Result<Option<UnitCounts>, OpenError> {
+    if config.functional_units.is_empty() {
+        return Ok(None);
+    }
+    let timeout = config.measurement_interval.min(COUNT_PATIENCE);
+    UnitCounts::start(&config.functional_units, timeout).map(Some).map_err(OpenError::FunctionalUnits)
 }
 
 /// Who bears idle energy, as the configuration says.

@@ -26,11 +26,20 @@ pub enum Owner {
     Unattributed,
 }
 
-/// A claim on the active energy of one socket: CPU time in nanoseconds, or cycles where the weights are cycles.
+/// What a claim is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A processor: claims are CPU time in nanoseconds, or cycles where the weights are cycles.
+    Socket(u32),
+    /// A graphics card: claims are shares of its multiprocessors.
+    Card(u32),
+}
+
+/// A claim on the active energy of one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub owner: Owner,
-    pub socket: u32,
+    pub place: Place,
     pub weight: u64,
 }
 
@@ -59,11 +68,11 @@ pub enum IdlePolicy {
 /// Energy by owner. Owners that got nothing have no row.
 pub type Rows = BTreeMap<Owner, EnergyByDomain>;
 
-/// Divides the energy of every meter among the claims on its socket.
+/// Divides the energy of every meter among the claims on its place.
 ///
-/// - `psys` speaks for the whole machine and is divided among all claims; `gpu` is not divided by CPU time: what its
-///   driver does not tell apart is unattributed.
-/// - Active energy of a socket on which nobody claims anything is unattributed.
+/// - `psys` speaks for the whole machine and is divided among all who claim a socket; `gpu` is not divided by CPU time:
+///   what its driver does not tell apart is unattributed.
+/// - Active energy of a place on which nobody claims anything is unattributed.
 /// - Remainders of the integer division go to the largest fractions (Hamilton's method), ties to the smaller owner,
 ///   so the order of `claims` does not matter.
 pub fn attribute(meters: &[MeterSpend], claims: &[Claim], policy: IdlePolicy) -> Rows {
@@ -80,13 +89,13 @@ pub fn attribute_by(
     factor: impl Fn(Meter, Owner) -> u64,
 ) -> Rows {
     let mut rows = Rows::new();
-    let by_socket = Claims::new(claims);
+    let by_place = Claims::new(claims);
     for spend in meters {
         let domain = spend.meter.domain;
         let claims = match domain {
-            Domain::Psys => &by_socket.all,
-            Domain::Gpu => &by_socket.none,
-            _ => by_socket.sockets.get(&spend.meter.socket).unwrap_or(&by_socket.none),
+            Domain::Psys => &by_place.cpu,
+            Domain::Gpu => by_place.of(Place::Card(spend.meter.socket)),
+            _ => by_place.of(Place::Socket(spend.meter.socket)),
         };
         let worth = |(owner, weight): (&Owner, &u64)| {
             let factor = factor(spend.meter, *owner).max(1);
@@ -107,24 +116,31 @@ pub fn attribute_by(
     rows
 }
 
-/// The claims by socket, one per owner, in the owners' order.
+/// The claims by place, one per owner, in the owners' order.
 struct Claims {
-    sockets: BTreeMap<u32, BTreeMap<Owner, u64>>,
-    all: BTreeMap<Owner, u64>,
+    places: BTreeMap<Place, BTreeMap<Owner, u64>>,
+    /// On any socket.
+    cpu: BTreeMap<Owner, u64>,
     none: BTreeMap<Owner, u64>,
 }
 
 impl Claims {
     fn new(claims: &[Claim]) -> Self {
-        let mut sockets: BTreeMap<u32, BTreeMap<Owner, u64>> = BTreeMap::new();
-        let mut all: BTreeMap<Owner, u64> = BTreeMap::new();
+        let mut places: BTreeMap<Place, BTreeMap<Owner, u64>> = BTreeMap::new();
+        let mut cpu: BTreeMap<Owner, u64> = BTreeMap::new();
         for claim in claims {
-            let on_socket = sockets.entry(claim.socket).or_default().entry(claim.owner).or_default();
-            *on_socket = on_socket.saturating_add(claim.weight);
-            let anywhere = all.entry(claim.owner).or_default();
-            *anywhere = anywhere.saturating_add(claim.weight);
+            let here = places.entry(claim.place).or_default().entry(claim.owner).or_default();
+            *here = here.saturating_add(claim.weight);
+            if let Place::Socket(_) = claim.place {
+                let anywhere = cpu.entry(claim.owner).or_default();
+                *anywhere = anywhere.saturating_add(claim.weight);
+            }
         }
-        Self { sockets, all, none: BTreeMap::new() }
+        Self { places, cpu, none: BTreeMap::new() }
+    }
+
+    fn of(&self, place: Place) -> &BTreeMap<Owner, u64> {
+        self.places.get(&place).unwrap_or(&self.none)
     }
 }
 

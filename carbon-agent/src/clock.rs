@@ -10,6 +10,11 @@ fn read(clock: libc::clockid_t) -> Nanos {
     Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
+/// Nanoseconds in one of the kernel's clock ticks: the unit of times in `/proc/<pid>/stat`.
+pub fn tick() -> u64 {
+    1_000_000_000 / procfs::ticks_per_second().max(1)
+}
+
 /// CLOCK_MONOTONIC: the clock of the kernel's `bpf_ktime_get_ns`; stands still while suspended.
 pub fn monotonic() -> Nanos {
     read(libc::CLOCK_MONOTONIC)

@@ -77,11 +77,22 @@ impl Division {
             let owner = posting::owner_of(task);
             components.entry(owner).or_insert_with(|| component(owner, &component_of));
         }
+        components.extend(raw.gpus.users.iter().filter_map(|user| user.process).map(|process| {
+            let owner = Owner::Task { process, tid: process.pid };
+            (owner, component(owner, &component_of))
+        }));
         let loads = self.gather(raw, &deltas, &by_socket);
         for (delta, ran) in deltas.iter().zip(&loads).filter(|_| !terms.asleep) {
             let duration = length(delta);
+            // A card that does not say how busy it was says nothing of its idle power.
+            if delta.meter.domain == Domain::Gpu && ran.available == Nanos(0) {
+                continue;
+            }
             self.baseline.feed(delta.meter, delta.energy, duration, ran.busy, ran.available);
-            if let Some(idle) = idle(&self.baseline, known, delta) {
+            // What a component draws of a card is the card's own affair, not that of its CPU time.
+            if delta.meter.domain != Domain::Gpu
+                && let Some(idle) = idle(&self.baseline, known, delta)
+            {
                 let seen = Seen { meter: delta.meter, energy: delta.energy, duration, idle, cpu: &ran.cpu };
                 self.weights.learn(seen);
             }
@@ -108,20 +119,23 @@ impl Division {
             Owner::Idle | Owner::Unattributed => &names[1],
             Owner::Task { .. } => components.get(&owner).unwrap_or(&names[1]),
         };
-        let factor = |meter: Meter, owner: Owner| factors.get(&(meter, name_of(owner).clone())).copied().unwrap_or(1);
+        let factor = |meter: Meter, owner: Owner| match meter.domain {
+            Domain::Gpu => 1,
+            _ => factors.get(&(meter, name_of(owner).clone())).copied().unwrap_or(1),
+        };
         let idle_of = |delta: &MeterDelta| idle_energy.get(&delta.meter).copied().unwrap_or_default();
         let terms = Terms { weights: self.weights.policy(), ..terms };
-        posting::post(&raw.cpu, deltas.clone(), topology, idle_of, factor, terms)
+        posting::post(&raw.cpu, &raw.gpus.users, deltas.clone(), topology, idle_of, factor, terms)
     }
 
     /// What ran in the time of each reading: in this sample, or longer where the meter was silent before.
     fn gather(&mut self, raw: &RawSample, deltas: &[MeterDelta], by_socket: &BTreeMap<u32, Ran>) -> Vec<Ran> {
         for (meter, ran) in &mut self.since {
-            ran.add(&of_meter(*meter, by_socket));
+            ran.add(&of_meter(*meter, by_socket, raw));
         }
         let sample = Nanos(raw.cpu.end.0.saturating_sub(raw.cpu.begin.0));
         let gather = |delta: &MeterDelta| {
-            let now = of_meter(delta.meter, by_socket);
+            let now = of_meter(delta.meter, by_socket, raw);
             let all = self.since.insert(delta.meter, Ran::default()).unwrap_or_else(|| now.clone());
             // Half a sample tells a gap from skew. A meter that came back anew has counted nothing in the gap.
             let covers_gap = delta.begin.0.saturating_add(sample.0 / 2) < raw.cpu.begin.0;
@@ -181,9 +195,13 @@ fn ran_by_socket(
     sockets
 }
 
-/// `psys` is of the whole machine, every other meter of its socket.
-fn of_meter(meter: Meter, by_socket: &BTreeMap<u32, Ran>) -> Ran {
+/// `psys` is of the whole machine, `gpu` of a card, every other meter of its socket.
+fn of_meter(meter: Meter, by_socket: &BTreeMap<u32, Ran>, raw: &RawSample) -> Ran {
     match meter.domain {
+        Domain::Gpu => {
+            let load = raw.gpus.loads.iter().find(|load| load.meter == meter);
+            load.map(|load| Ran { busy: load.busy, available: load.wall, ..Ran::default() }).unwrap_or_default()
+        }
         Domain::Psys => by_socket.values().fold(Ran::default(), |mut all, ran| {
             all.add(ran);
             all

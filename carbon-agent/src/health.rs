@@ -119,6 +119,7 @@ fn judge(
             Stage::Files => "Files",
             Stage::State => "State",
             Stage::Config => "Configuration",
+            Stage::FunctionalUnits => "Functional units",
         };
         checks.push(Check { status: state.status, text: format!("{name}: {}", state.reason) });
     }

@@ -16,6 +16,7 @@ pub fn component_rows(ledger: &Ledger) -> Vec<ComponentRow> {
         run: book.run,
         lifetime: book.lifetime,
         period_emissions: book.period,
+        sci: None,
     };
     ledger.components.iter().map(row).collect()
 }

@@ -1,7 +1,7 @@
 //! The books: what every process, component and meter used, by interval, by run and since the counters began.
 //! Pure: rows go in, a closed interval comes out.
 
-use crate::attribution::{Owner, Rows};
+use crate::attribution::{Owner, Rows, apportion};
 use crate::energy::{Domain, Meter, MeterDelta, Quality};
 use crate::probe::ProcessKey;
 use crate::snapshot::{EnergyByDomain, Usage};
@@ -63,6 +63,8 @@ pub struct Saved {
     pub meters: Vec<SavedMeter>,
     /// Length of the run so far.
     pub run: Nanos,
+    #[serde(default)]
+    pub amortised: Nanos,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +91,8 @@ pub struct Ledger {
     /// Length of the running interval and of the run.
     pub interval: Nanos,
     pub run: Nanos,
+    /// Time since the counters began for which embodied emissions are booked.
+    pub amortised: Nanos,
     pub quality: Option<Quality>,
 }
 
@@ -170,6 +174,23 @@ impl Ledger {
         }
     }
 
+    /// Books what the open interval bears of making the machine, once, before it is read and closed. `between` tells
+    /// the host's embodied emissions of a stretch of the time counted so far. They are divided by the energy of each
+    /// component, exactly; where none was metered they are unattributed.
+    pub fn book_embodied(&mut self, between: impl FnOnce(Nanos, Nanos) -> Emissions) {
+        let begin = self.amortised;
+        self.amortised += self.interval;
+        let host = between(begin, self.amortised);
+        let energies: Vec<u64> = self.components.values().map(|book| book.interval.energy.total().0).collect();
+        let Some(parts) = divided(host, &energies) else {
+            self.components.entry(Arc::from(reserved::UNATTRIBUTED)).or_default().bear(host);
+            return;
+        };
+        for (book, part) in self.components.values_mut().zip(parts) {
+            book.bear(part);
+        }
+    }
+
     /// The host's account of the interval, the run, the lifetime and the period: the sum of the components'.
     pub fn host(&self) -> ComponentBook {
         let mut host = ComponentBook::default();
@@ -227,6 +248,7 @@ impl Ledger {
             components: self.components.iter().map(component).collect(),
             meters: self.meters.iter().map(meter).collect(),
             run: self.run,
+            amortised: self.amortised,
         }
     }
 
@@ -246,14 +268,25 @@ impl Ledger {
         for was in &saved.meters {
             self.meters.entry(was.meter).or_default().lifetime += was.lifetime;
         }
+        self.amortised += saved.amortised;
         if run {
             self.run += saved.run;
         }
     }
 
     /// Counts energy that nobody can be held to and that stands in the rows of an earlier run already: in the counters,
-    /// not in the interval.
-    pub fn catch_up(&mut self, meters: &[MeterDelta], intensity: u64) {
+    /// not in the interval. So with the embodied emissions of that time, which `between` tells as for
+    /// [`Ledger::book_embodied`].
+    pub fn catch_up(
+        &mut self,
+        meters: &[MeterDelta],
+        intensity: u64,
+        duration: Nanos,
+        between: impl FnOnce(Nanos, Nanos) -> Emissions,
+    ) {
+        let begin = self.amortised;
+        self.amortised += duration;
+        let embodied = between(begin, self.amortised);
         let mut energy = EnergyByDomain::default();
         for delta in meters {
             self.meters.entry(delta.meter).or_default().lifetime += delta.energy;
@@ -261,7 +294,7 @@ impl Ledger {
         }
         let emissions = Emissions::of(energy.total(), intensity);
         let book = self.components.entry(Arc::from(reserved::UNATTRIBUTED)).or_default();
-        book.lifetime += Usage { energy, emissions, ..Usage::default() };
+        book.lifetime += Usage { energy, emissions, embodied, ..Usage::default() };
         book.period += emissions;
     }
 
@@ -271,6 +304,28 @@ impl Ledger {
             book.period = Emissions::default();
         }
     }
+}
+
+impl ComponentBook {
+    fn bear(&mut self, embodied: Emissions) {
+        for usage in [&mut self.interval, &mut self.run, &mut self.lifetime] {
+            usage.embodied += embodied;
+        }
+    }
+}
+
+/// Splits `total` by `weights` without a remainder, as [`apportion`] does for what fits in 64 bits: each part is its
+/// exact share rounded down or up. `None` when no weight is positive.
+fn divided(total: Emissions, weights: &[u64]) -> Option<Vec<Emissions>> {
+    let sum: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+    if sum == 0 {
+        return None;
+    }
+    // Every weight gets as many whole times itself, and what is then left is less than the sum of the weights.
+    let (times, rest) = (total.0 / sum, total.0 % sum);
+    let rest = apportion(u64::try_from(rest).ok()?, weights)?;
+    let part = |(weight, rest): (&u64, u64)| Emissions(times * u128::from(*weight) + u128::from(rest));
+    Some(weights.iter().zip(rest).map(part).collect())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! From a raw sample to a posting: who claims what of which socket. Pure.
 
 use crate::attribution::weights::Policy;
-use crate::attribution::{Claim, IdlePolicy, MeterSpend, Owner, Rows, attribute_by};
-use crate::energy::{Meter, MeterDelta};
+use crate::attribution::{Claim, IdlePolicy, MeterSpend, Owner, Place, Rows, attribute_by};
+use crate::energy::{GpuUser, Meter, MeterDelta};
 use crate::ledger::Posting;
 use crate::probe::{CpuSample, TaskTime};
 use crate::topology::Topology;
@@ -22,10 +22,11 @@ pub struct Terms {
 }
 
 /// Divides a sample: every task claims its socket's energy by its CPU time there; interrupts and kernel threads are
-/// the kernel's, lost time is unattributed. `idle_of` gives the idle share of a meter's reading, `factor` what an
-/// owner's claim is worth on a meter.
+/// the kernel's, lost time is unattributed. Energy of the graphics cards goes to who used them. `idle_of` gives the idle
+/// share of a meter's reading, `factor` what an owner's claim is worth on a meter.
 pub fn post(
     cpu: &CpuSample,
+    gpu_users: &[GpuUser],
     deltas: Vec<MeterDelta>,
     topology: &Topology,
     idle_of: impl Fn(&MeterDelta) -> MicroJoules,
@@ -37,7 +38,8 @@ pub fn post(
     let mut times: BTreeMap<Owner, Nanos> = BTreeMap::new();
     let mut claim = |owner: Owner, on: u32, time: Nanos, cycles: Option<u64>| {
         if time.0 > 0 {
-            claims.push(Claim { owner, socket: topology.socket(on), weight: clock.weight(time, cycles) });
+            let place = Place::Socket(topology.socket(on));
+            claims.push(Claim { owner, place, weight: clock.weight(time, cycles) });
             *times.entry(owner).or_default() += time;
         }
     };
@@ -48,6 +50,12 @@ pub fn post(
         claim(Owner::Kernel, window.cpu, window.interrupts, None);
         claim(Owner::Unattributed, window.cpu, window.lost, None);
     }
+    claims.extend(gpu_users.iter().map(|user| Claim {
+        // Its driver knows no threads: where they are kept apart it is the first one's.
+        owner: user.process.map_or(Owner::Unattributed, |process| Owner::Task { process, tid: process.pid }),
+        place: Place::Card(user.meter.socket),
+        weight: user.weight,
+    }));
     times.insert(Owner::Idle, cpu.cpus.iter().map(|w| w.idle).sum());
 
     let meters: Vec<MeterSpend> = deltas
@@ -143,7 +151,7 @@ mod tests {
         };
         let deltas = vec![MeterDelta { meter, energy: MicroJoules(90), begin: Nanos(0), end: Nanos(100) }];
         let idle = |_: &MeterDelta| MicroJoules(30);
-        let posting = post(&sample, deltas, &Topology::default(), idle, |_, _| 1, Terms::default());
+        let posting = post(&sample, &[], deltas, &Topology::default(), idle, |_, _| 1, Terms::default());
         let worker = owner_of(&task(7, 20, false));
         let energy: Vec<_> = posting.energy.iter().map(|(o, e)| (*o, e.total().0)).collect();
         assert_eq!(energy, [(worker, 20), (Owner::Kernel, 30), (Owner::Idle, 30), (Owner::Unattributed, 10)]);
@@ -167,7 +175,7 @@ mod tests {
         let deltas = vec![MeterDelta { meter, energy: MicroJoules(200), begin: Nanos(0), end: Nanos(100) }];
         let divided = |weights| {
             let terms = Terms { weights, ..Terms::default() };
-            let posting = post(&sample, deltas.clone(), &Topology::default(), |_| MicroJoules(0), |_, _| 1, terms);
+            let posting = post(&sample, &[], deltas.clone(), &Topology::default(), |_| MicroJoules(0), |_, _| 1, terms);
             posting.energy.values().map(|e| e.total().0).collect::<Vec<_>>()
         };
         assert_eq!(divided(Policy::Cycles), [120, 40, 40]);

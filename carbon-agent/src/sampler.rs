@@ -1,7 +1,8 @@
 //! Takes one sample: cuts the probe's account, latches the meters right after, reads both back.
 //! The only stage between the sources and the pure part; it decides nothing.
 
-use crate::energy::{EnergySample, EnergySource, HostLoad, SocketLoad};
+use crate::energy::nvml::Gpus;
+use crate::energy::{CounterReading, EnergySample, EnergySource, GpuUse, HostLoad, Readings, SocketLoad};
 use crate::probe::{CpuSample, Probe, ProbeError};
 use crate::topology::Topology;
 use crate::units::Nanos;
@@ -12,19 +13,44 @@ use std::collections::BTreeMap;
 pub struct RawSample {
     pub cpu: CpuSample,
     pub load: HostLoad,
+    /// Graphics cards included.
     pub energy: EnergySample,
+    pub gpus: GpuUse,
 }
 
 /// The sources of a host, read together.
 pub struct Sampler {
     pub probe: Box<dyn Probe>,
     pub energy: Box<dyn EnergySource>,
+    /// Most hosts have none.
+    pub gpus: Option<Gpus>,
     pub topology: Topology,
 }
 
 impl Sampler {
-    pub fn new(probe: Box<dyn Probe>, energy: Box<dyn EnergySource>, topology: Topology) -> Self {
-        Self { probe, energy, topology }
+    /// Where energy comes from, as rows name it.
+    pub fn energy_method(&self) -> String {
+        match &self.gpus {
+            Some(gpus) => format!("{}+{}", self.energy.method(), gpus.method()),
+            None => self.energy.method(),
+        }
+    }
+
+    /// Where all counters stood at the last sample; `None` where none outlives this process.
+    pub fn readings(&self) -> Option<Readings> {
+        let cards: Vec<CounterReading> = self.gpus.iter().flat_map(Gpus::readings).collect();
+        let none = || Readings { source: self.energy.method(), counters: Vec::new(), carried: Vec::new() };
+        let mut readings = self.energy.readings().or_else(|| (!cards.is_empty()).then(none))?;
+        readings.counters.extend(cards);
+        Some(readings)
+    }
+
+    /// Counts on from readings of this boot; call it before the first sample.
+    pub fn resume(&mut self, readings: &Readings) {
+        self.energy.resume(readings);
+        if let Some(gpus) = &mut self.gpus {
+            gpus.resume(&readings.counters);
+        }
     }
 
     /// One sample: what ran and what was spent since the one before. The first after opening speaks of the time since
@@ -32,10 +58,14 @@ impl Sampler {
     pub fn sample(&mut self) -> Result<RawSample, ProbeError> {
         self.probe.cut()?;
         self.energy.latch();
+        if let Some(gpus) = &mut self.gpus {
+            gpus.latch();
+        }
         let cpu = self.probe.collect()?;
         let load = host_load(&cpu, &self.topology);
-        let energy = self.energy.resolve(&load);
-        Ok(RawSample { cpu, load, energy })
+        let mut energy = self.energy.resolve(&load);
+        let gpus = self.gpus.as_mut().map(|gpus| gpus.resolve(&mut energy)).unwrap_or_default();
+        Ok(RawSample { cpu, load, energy, gpus })
     }
 }
 

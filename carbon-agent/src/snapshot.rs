@@ -1,6 +1,7 @@
 //! One exported interval, as plain data: what every exporter (JSON, CSV, metrics, HTTP, terminal) renders.
 
 use crate::attribution::weights::Policy;
+use crate::carbon::Sci;
 use crate::energy::{Domain, Meter, Quality};
 use crate::probe::CpuMethod;
 use crate::units::{Emissions, MicroJoules, Nanos};
@@ -37,12 +38,15 @@ impl AddAssign for EnergyByDomain {
     }
 }
 
-/// What somebody used: CPU time, energy by domain, emissions of the energy total.
+/// What somebody used: CPU time, energy by domain, emissions of the energy total, and apart from these the share of
+/// the emissions of making the machine (components and host only).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     pub cpu: Nanos,
     pub energy: EnergyByDomain,
     pub emissions: Emissions,
+    #[serde(default)]
+    pub embodied: Emissions,
 }
 
 impl AddAssign for Usage {
@@ -50,6 +54,7 @@ impl AddAssign for Usage {
         self.cpu += other.cpu;
         self.energy += other.energy;
         self.emissions += other.emissions;
+        self.embodied += other.embodied;
     }
 }
 
@@ -88,6 +93,18 @@ pub struct ComponentRow {
     pub lifetime: Usage,
     /// Emissions since the accounting period began.
     pub period_emissions: Emissions,
+    /// Where the component has a functional unit.
+    pub sci: Option<SciRow>,
+}
+
+/// Functional units of a component, and the emissions of the same time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SciRow {
+    pub functional_unit: String,
+    /// From the count before to the one that was read since the last interval; `None` where none could be read.
+    pub counted: Option<Sci>,
+    /// Since the counters began (they survive restarts); `None` until a count was read.
+    pub lifetime: Option<Sci>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -123,11 +140,21 @@ pub enum Stage {
     State,
     /// The configuration in force; only where it can be reloaded (`run`).
     Config,
+    /// The counts of functional units; only where any is configured.
+    #[serde(rename = "functional_units")]
+    FunctionalUnits,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 6] =
-        [Stage::Probe, Stage::Energy, Stage::Intensity, Stage::Files, Stage::State, Stage::Config];
+    pub const ALL: [Stage; 7] = [
+        Stage::Probe,
+        Stage::Energy,
+        Stage::Intensity,
+        Stage::Files,
+        Stage::State,
+        Stage::Config,
+        Stage::FunctionalUnits,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -137,6 +164,7 @@ impl Stage {
             Stage::Files => "files",
             Stage::State => "state",
             Stage::Config => "config",
+            Stage::FunctionalUnits => "functional_units",
         }
     }
 }
@@ -189,8 +217,8 @@ pub struct Snapshot {
     pub host_lifetime: Usage,
     /// Emissions of the host since the accounting period began (`carbon_emissions_kg`).
     pub period_emissions: Emissions,
-    /// The host's share of its manufacture since the counters began; `None` where the operator gave no figure.
-    pub embodied_lifetime: Option<Emissions>,
+    /// Whether the operator gave a figure for the machine's manufacture; without, embodied emissions are not known.
+    pub embodied: bool,
     /// Memory in use in bytes, mean over the run; `None` where the host does not tell.
     pub memory_used: Option<u64>,
     pub meters: Vec<MeterRow>,

@@ -9,22 +9,32 @@ use std::time::{Duration, Instant};
 /// Path of the `carbon-agent` binary, built from this checkout.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "carbon-agent", "--message-format=json"])
-            .current_dir(repository())
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(output.status.success(), "the agent does not build");
-        let messages = String::from_utf8_lossy(&output.stdout);
-        let executable = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-        executable.expect("cargo names the binary it built")
-    })
+    BINARY.get_or_init(|| built(&["--package", "carbon-agent"]))
+}
+
+/// Path of the shared library that an example of this package builds.
+pub fn example_library(name: &str) -> PathBuf {
+    built(&["--package", "carbon-tests", "--example", name])
+}
+
+/// Builds what `selection` names and returns the last file that cargo made of it, fresh or not.
+fn built(selection: &[&str]) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--quiet", "--message-format=json"])
+        .args(selection)
+        .current_dir(repository())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{selection:?} does not build");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let artefacts = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let file = |message: serde_json::Value| {
+        let file = message["executable"].as_str().or(message["filenames"][0].as_str());
+        file.map(PathBuf::from)
+    };
+    artefacts.filter_map(file).next_back().expect("cargo names what it built")
 }
 
 /// The root of the checkout.

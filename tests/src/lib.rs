@@ -4,6 +4,7 @@ pub mod agent;
 pub mod books;
 pub mod codecarbon;
 pub mod contract;
+pub mod counter_page;
 pub mod daemon;
 pub mod debian;
 pub mod deploy;

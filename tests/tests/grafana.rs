@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn grafana() -> PathBuf {
@@ -126,6 +128,8 @@ fn what_was_promised_is_shown() {
         "component=\"carbon-agent\"",
         "process_cpu_seconds_total",
         "carbon_probe_events_total",
+        "carbon_component_sci_co2e_grams_total",
+        "carbon_component_functional_units_total",
     ] {
         assert!(all.contains(promised), "{promised}");
     }
@@ -183,12 +187,14 @@ fn every_query_finds_series_and_names_only_what_is_emitted() {
     let tree = RunningTree::start(directory.path(), machine).unwrap();
     let config = format!(
         "carbon:\n  intensity: {{ zone: DEU }}\n  embodied: {{ total_kg: 1200, lifetime_years: 4 }}\n  components:\n    \
-         - name: carbon-agent\n      match: {{ exe: \"*/carbon-agent\" }}\n\
+         - name: carbon-agent\n      match: {{ exe: \"*/carbon-agent\" }}\n      \
+         functional_unit: {{ name: tick, file: ticks }}\n\
          monitoring:\n  carbon: {{ emissions_threshold_kg: 0.000000001 }}\n\
          logging:\n  components: {{ carbon: {{ file: \"{}\" }} }}\n",
         directory.path().join("carbon.log").display()
     );
     let arguments = ["--interval", "1", "--sample-interval", "0.25"];
+    let _ticks = Ticks::start(directory.path().join("ticks"));
     let daemon = Daemon::start(directory.path(), &tree, &config, &arguments);
     let mut prometheus = Prometheus::start(server.path(), daemon.address(), Duration::from_secs(300));
 
@@ -235,6 +241,35 @@ fn every_query_finds_series_and_names_only_what_is_emitted() {
         assert!(!prometheus.query(&example).is_empty() || excused, "docs/metrics.md: no series for {example}");
     }
     daemon.stop();
+}
+
+/// A count of functional units in a file, which rises until this is dropped.
+struct Ticks(Arc<AtomicBool>);
+
+impl Ticks {
+    fn start(file: PathBuf) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = ended.clone();
+        fs::write(&file, "0").unwrap();
+        std::thread::spawn(move || {
+            for tick in 1.. {
+                if seen.load(Ordering::Relaxed) {
+                    return;
+                }
+                let next = file.with_extension("next");
+                // Renamed into place, so that no reader finds half of it; the directory may be gone at the end.
+                let _ = fs::write(&next, tick.to_string()).and_then(|()| fs::rename(&next, &file));
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        Self(ended)
+    }
+}
+
+impl Drop for Ticks {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Load that comes and goes, from which the idle power can be told, for a while: where others keep every CPU busy it

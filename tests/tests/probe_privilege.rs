@@ -1,14 +1,15 @@
 //! The least that the probe needs, and what it says when it has less.
 
 use carbon_agent::probe::Probe;
-use carbon_tests::kernel::{Running, cannot_run, open, options, sample, time_of};
+use carbon_tests::kernel::{Running, open, options, sample, time_of};
+use carbon_tests::need::need;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, thread::sleep, time::Duration};
 
 /// Opens the probe as nobody, without new privileges and with just these capabilities; what it printed.
 fn as_nobody(capabilities: &str) -> Option<String> {
     // SAFETY: no preconditions.
     if unsafe { libc::geteuid() } != 0 {
-        cannot_run("only root can hand out capabilities");
+        need(false, "root, to hand out capabilities");
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -81,7 +82,8 @@ fn a_cpu_that_leaves_and_returns_loses_nothing() {
     let mut end = sample(&mut probe).cpus;
     let offline = Offline(cpu);
     if fs::write(cpu, "0").is_err() {
-        return cannot_run("CPU 1 cannot be taken offline");
+        need(false, "a CPU 1 that can be taken offline");
+        return;
     }
     let mut total = 0;
     let mut follow = |end: &mut Vec<carbon_agent::probe::CpuWindow>| {

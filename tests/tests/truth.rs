@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Starts a load on one CPU: a shell of its own name, which is how the rules tell loads apart. It rests for 3 s first; its
@@ -83,34 +83,71 @@ type Series = Vec<(Nanos, Vec<f64>)>;
 
 /// Follows the truth for so many seconds: a load's own watts and those of the CPUs that it was busy on. `None` if others
 /// were busy meanwhile: then the machine was never at rest, and nobody can know what rest costs.
-fn watch(running: &RunningTree, cpu_watts: &[f64], seconds: u64) -> Option<Series> {
-    let begin = running.truth();
-    let end = clock::monotonic().0 + seconds * 1_000_000_000;
+fn watch(running: &RunningTree, cpu_watts: &[f64], seconds: u64) -> Result<Series, Fault> {
+    let begin = (clock::monotonic(), running.truth());
     let mut series = Series::new();
-    let mut truth = begin.clone();
-    while clock::monotonic().0 < end {
-        truth = running.truth();
+    loop {
+        let (now, truth) = (clock::monotonic(), running.truth());
         let loads = truth.loads.iter().zip(cpu_watts);
         let drawn = loads.map(|(load, watts)| load.energy_uj as f64 / 1e6 + load.cpu_ns as f64 / 1e9 * watts).collect();
-        series.push((clock::monotonic(), drawn));
+        series.push((now, drawn));
+        let elapsed = now.0 - begin.0.0;
+        let others = busy_others(&truth).saturating_sub(busy_others(&begin.1)) as f64 / elapsed.max(1) as f64;
+        // Loading the agent is over by then.
+        if others > QUIET && elapsed > 5_000_000_000 {
+            return Err(Fault::disturbed(format!("others kept {others:.2} CPUs busy, more than {QUIET}")));
+        }
+        if elapsed > seconds * 1_000_000_000 {
+            return Ok(series);
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let busy = |truth: &Truth| truth.sockets.iter().map(|socket| socket.busy_ns).sum::<u64>();
-    let own = |truth: &Truth| truth.loads.iter().map(|load| load.cpu_ns).sum::<u64>();
-    let others = (busy(&truth) - busy(&begin)).saturating_sub(own(&truth) - own(&begin)) as f64 / 1e9 / seconds as f64;
-    let met =
-        need::need(others <= QUIET, &format!("a host at rest, where others keep {QUIET} CPUs busy, not {others:.2}"));
-    met.then_some(series)
 }
 
-/// One test at a time: each is a disturbance to the others.
-static TURN: Mutex<()> = Mutex::new(());
+/// CPU time, in nanoseconds, of all but the loads.
+fn busy_others(truth: &Truth) -> u64 {
+    let busy: u64 = truth.sockets.iter().map(|socket| socket.busy_ns).sum();
+    busy.saturating_sub(truth.loads.iter().map(|load| load.cpu_ns).sum())
+}
 
-fn turn() -> MutexGuard<'static, ()> {
-    // Built before the loads begin, so that they begin after the agent.
+/// Why a run shows nothing (others kept the machine busy), or the wrong thing.
+#[derive(Debug)]
+struct Fault {
+    disturbed: bool,
+    what: String,
+}
+
+impl Fault {
+    fn disturbed(what: String) -> Self {
+        Self { disturbed: true, what }
+    }
+}
+
+/// Up to three runs: a real machine may have other things to do in one. What the agent does wrong it does in each.
+fn one_of_three(name: &str, run: impl Fn(&Path) -> Result<(), Fault>) {
+    if !need::root() {
+        return;
+    }
+    // One test at a time, each is a disturbance to the others; and built before the loads begin, so that they begin after
+    // the agent.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     binary();
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    let mut faults = Vec::new();
+    for _ in 0..3 {
+        let dir = tempfile::tempdir().expect("a directory");
+        match run(dir.path()) {
+            Ok(()) => return,
+            Err(fault) => {
+                eprintln!("{name}: {}", fault.what);
+                faults.push(fault);
+            }
+        }
+    }
+    assert!(faults.iter().all(|fault| fault.disturbed), "{name}: {faults:?}");
+    need::need(false, &format!("a host at rest: {faults:?}"));
 }
+
+static TURN: Mutex<()> = Mutex::new(());
 
 /// CPUs that others may keep busy, the agent and this test among them.
 const QUIET: f64 = 0.25;
@@ -127,8 +164,7 @@ fn drawn(series: &Series, load: usize, begin: Nanos, end: Nanos) -> f64 {
 }
 
 /// Compares what a component was charged in the intervals that lie within the series after `from` with what it drew.
-#[track_caller]
-fn check(rows: &[Value], series: &Series, load: usize, component: &str, from: Nanos, within: f64) {
+fn check(rows: &[Value], series: &Series, load: usize, component: &str, from: Nanos, within: f64) -> Result<(), Fault> {
     let (wall, monotonic) = (jiff::Timestamp::now().as_nanosecond(), clock::monotonic());
     let last = series.last().expect("a run").0;
     let (mut joules, mut truth) = (0.0, 0.0);
@@ -143,9 +179,12 @@ fn check(rows: &[Value], series: &Series, load: usize, component: &str, from: Na
         }
     }
     let error = (joules - truth) / truth;
-    eprintln!("{component}: charged {joules:.2} J, drew {truth:.2} J, {:+.2} %", error * 100.0);
-    assert!(truth > 5.0, "{component} ran: {truth:.2} J");
-    assert!(error.abs() <= within, "{component}: charged {joules:.2} J, drew {truth:.2} J, {:+.2} %", error * 100.0);
+    let said = format!("{component}: charged {joules:.2} J, drew {truth:.2} J, {:+.2} %", error * 100.0);
+    println!("{said}");
+    if truth < 5.0 {
+        return Err(Fault::disturbed(format!("{said}: it hardly ran")));
+    }
+    if error.abs() > within { Err(Fault { disturbed: false, what: said }) } else { Ok(()) }
 }
 
 /// A load as the tree plays it.
@@ -156,86 +195,76 @@ fn played(child: &Burner, watts: f64, socket: usize) -> Load {
 /// 20 W idle and a load of 15 W per busy CPU, which begins 2 s after the agent: it is charged what it drew, within 2 %,
 /// after the first 15 s.
 #[test]
-#[ignore = "measures the real machine for half a minute: run it alone, on a host at rest"]
 fn one_core_is_charged_15_joules_a_second() {
-    if !need::root() {
-        return;
-    }
-    let _turn = turn();
-    let dir = tempfile::tempdir().expect("a directory");
-    let child = load(dir.path(), "truth-a", 0, "while :; do :; done");
-    let mut machine = Machine::single(20.0, 15.0);
-    machine.loads.push(played(&child, 0.0, 0));
-    let running = RunningTree::start(dir.path(), machine).expect("a running tree");
-    let daemon = Agent::start(dir.path(), running.tree().sysfs(), &["--interval", "1"]);
-    let from = Nanos(clock::monotonic().0 + 17_000_000_000);
-    let series = watch(&running, &[15.0], 30);
-    drop(child);
-    let rows = daemon.stop();
-    if let Some(series) = series {
-        check(&rows, &series, 0, "truth-a", from, 0.02);
+    one_of_three("one core", |dir| {
+        let child = load(dir, "truth-a", 0, "while :; do :; done");
+        let mut machine = Machine::single(20.0, 15.0);
+        machine.loads.push(played(&child, 0.0, 0));
+        let running = RunningTree::start(dir, machine).expect("a running tree");
+        let daemon = Agent::start(dir, running.tree().sysfs(), &["--interval", "1"]);
+        let from = Nanos(clock::monotonic().0 + 17_000_000_000);
+        let series = watch(&running, &[15.0], 30)?;
+        drop(child);
+        check(&daemon.stop(), &series, 0, "truth-a", from, 0.02)
+    });
+}
+
+/// Loads of 5 and 25 W per busy CPU take turns of a second, in export intervals of 15 s: each is charged its own, within 5 %
+/// where samples are 0.1 s apart and within 10 % where they are a second apart.
+#[test]
+fn phases_are_charged_to_who_ran() {
+    for (sample_interval, within) in [("0.1", 0.05), ("1", 0.10)] {
+        one_of_three(&format!("turns, sampled at {sample_interval} s"), |dir| turns(dir, sample_interval, within));
     }
 }
 
-/// Loads of 5 and 25 W per busy CPU take turns of a second; sampled at 0.1 s each is charged its own within 5 %.
-#[test]
-#[ignore = "measures the real machine for half a minute: run it alone, on a host at rest"]
-fn phases_are_charged_to_who_ran() {
-    if !need::root() {
-        return;
-    }
-    let _turn = turn();
-    let dir = tempfile::tempdir().expect("a directory");
-    let turns = |whose: u32| {
+fn turns(dir: &Path, sample_interval: &str, within: f64) -> Result<(), Fault> {
+    // Works through every other second and sleeps through the rest: who looks at the clock all the time also works then.
+    let script = |whose: u32| {
         format!(
-            "while :; do if (( EPOCHSECONDS % 2 == {whose} )); then for ((i = 0; i < 2000; i++)); do :; done; \
-             else rest 0.01; fi; done"
+            "while :; do now=$EPOCHREALTIME; \
+             if (( ${{now%.*}} % 2 == {whose} )); then for ((i = 0; i < 2000; i++)); do :; done; \
+             else printf -v left '0.%06d' $((1000000 - 10#${{now#*.}})); rest $left; fi; done"
         )
     };
-    let a = load(dir.path(), "truth-a", 0, &turns(0));
-    let b = load(dir.path(), "truth-b", online_cpus().len() as u32 - 1, &turns(1));
-    let mut machine = Machine::single(20.0, 0.0);
-    machine.loads.extend([played(&a, 5.0, 0), played(&b, 25.0, 0)]);
-    let running = RunningTree::start(dir.path(), machine).expect("a running tree");
-    let flags = ["--interval", "1", "--sample-interval", "0.1"];
-    let daemon = Agent::start(dir.path(), running.tree().sysfs(), &flags);
-    let from = Nanos(clock::monotonic().0 + 17_000_000_000);
-    let series = watch(&running, &[0.0, 0.0], 35);
-    drop(a);
-    drop(b);
+    let a = load(dir, "truth-a", 0, &script(0));
+    let b = load(dir, "truth-b", online_cpus().len() as u32 - 1, &script(1));
+    // Everybody draws 5 W a CPU, and the second load 20 more.
+    let mut machine = Machine::single(20.0, 5.0);
+    machine.loads.extend([played(&a, 0.0, 0), played(&b, 20.0, 0)]);
+    let running = RunningTree::start(dir, machine).expect("a running tree");
+    let flags = ["--interval", "15", "--sample-interval", sample_interval];
+    let daemon = Agent::start(dir, running.tree().sysfs(), &flags);
+    let from = Nanos(clock::monotonic().0 + 10_000_000_000);
+    let series = watch(&running, &[5.0, 5.0], 65)?;
+    drop((a, b));
     let rows = daemon.stop();
-    if let Some(series) = series {
-        check(&rows, &series, 0, "truth-a", from, 0.05);
-        check(&rows, &series, 1, "truth-b", from, 0.05);
-    }
+    check(&rows, &series, 0, "truth-a", from, within)?;
+    check(&rows, &series, 1, "truth-b", from, within)
 }
 
 /// Two sockets at 10 and 30 W per busy CPU, a load pinned to each: each is charged its own within 3 %.
 #[test]
-#[ignore = "measures the real machine for half a minute: run it alone, on a host at rest"]
 fn each_socket_is_charged_to_who_ran_on_it() {
     let cpus = online_cpus();
-    if !need::root() || cpus.len() < 2 {
+    if !need::need(cpus.len() >= 2, "two CPUs") {
         return;
     }
-    let _turn = turn();
-    let dir = tempfile::tempdir().expect("a directory");
-    let (first, second) = cpus.split_at(cpus.len() / 2);
-    let a = load(dir.path(), "truth-a", first[0], "while :; do :; done");
-    let b = load(dir.path(), "truth-b", second[0], "while :; do :; done");
-    let socket =
-        |cpus: &[u32]| Socket { cpus: cpus.to_vec(), idle_watts: 20.0, watts_per_busy_cpu: 0.0, dram_watts: None };
-    let mut machine = Machine::with_sockets(vec![socket(first), socket(second)]);
-    machine.loads.extend([played(&a, 10.0, 0), played(&b, 30.0, 1)]);
-    let running = RunningTree::start(dir.path(), machine).expect("a running tree");
-    let daemon = Agent::start(dir.path(), running.tree().sysfs(), &["--interval", "1"]);
-    let from = Nanos(clock::monotonic().0 + 17_000_000_000);
-    let series = watch(&running, &[10.0, 30.0], 30);
-    drop(a);
-    drop(b);
-    let rows = daemon.stop();
-    if let Some(series) = series {
-        check(&rows, &series, 0, "truth-a", from, 0.03);
-        check(&rows, &series, 1, "truth-b", from, 0.03);
-    }
+    one_of_three("two sockets", |dir| {
+        let (first, second) = cpus.split_at(cpus.len() / 2);
+        let a = load(dir, "truth-a", first[0], "while :; do :; done");
+        let b = load(dir, "truth-b", second[0], "while :; do :; done");
+        let socket =
+            |cpus: &[u32]| Socket { cpus: cpus.to_vec(), idle_watts: 20.0, watts_per_busy_cpu: 0.0, dram_watts: None };
+        let mut machine = Machine::with_sockets(vec![socket(first), socket(second)]);
+        machine.loads.extend([played(&a, 10.0, 0), played(&b, 30.0, 1)]);
+        let running = RunningTree::start(dir, machine).expect("a running tree");
+        let daemon = Agent::start(dir, running.tree().sysfs(), &["--interval", "1"]);
+        let from = Nanos(clock::monotonic().0 + 17_000_000_000);
+        let series = watch(&running, &[0.0, 0.0], 30)?;
+        drop((a, b));
+        let rows = daemon.stop();
+        check(&rows, &series, 0, "truth-a", from, 0.03)?;
+        check(&rows, &series, 1, "truth-b", from, 0.03)
+    });
 }

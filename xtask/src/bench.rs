@@ -50,12 +50,13 @@ pub fn run(what: &What) -> Result<()> {
     }
 }
 
-/// The agent and the benchmarks, as they are installed.
-fn build() -> Result<()> {
-    for package in ["carbon-agent", "carbon-tests"] {
-        let status = cargo().args(["build", "--quiet", "--release", "--bins", "-p", package]).status();
+/// The agent, as it is installed, and programs of the tests' package.
+fn build(programs: &[&str]) -> Result<()> {
+    let programs = programs.iter().map(|program| ("carbon-tests", *program));
+    for (package, program) in [("carbon-agent", "carbon-agent")].into_iter().chain(programs) {
+        let status = cargo().args(["build", "--quiet", "--release", "-p", package, "--bin", program]).status();
         let status = status.context("cargo build")?;
-        ensure!(status.success(), "{package} does not build: {status}");
+        ensure!(status.success(), "{program} does not build: {status}");
     }
     Ok(())
 }
@@ -67,7 +68,7 @@ fn built(name: &str) -> PathBuf {
 }
 
 fn report(days: u32, components: usize, processes: usize) -> Result<()> {
-    build()?;
+    build(&["bench-report"])?;
     let status = Command::new(built("bench-report"))
         .arg("--agent")
         .arg(built("carbon-agent"))
@@ -81,7 +82,7 @@ fn report(days: u32, components: usize, processes: usize) -> Result<()> {
 }
 
 fn agent(seconds: u32, with_scaphandre: bool) -> Result<()> {
-    build()?;
+    build(&["bench-agent", "fake-rapl"])?;
     let status = Command::new(built("bench-agent"))
         .arg("--agent")
         .arg(built("carbon-agent"))

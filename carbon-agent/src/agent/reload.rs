@@ -1,7 +1,7 @@
 //! Taking over another configuration while running.
 
-use super::{Agent, OpenError, idle_policy};
-use crate::carbon::{Pace, Pricing};
+use super::{Agent, OpenError, idle_policy, start_counts};
+use crate::carbon::{Amortisation, Pace, Pricing};
 use crate::config::Config;
 use crate::identity::Policy;
 use crate::identity::rules::RuleSet;
@@ -22,6 +22,7 @@ impl Agent {
             pricing.resume(self.pricing.outstanding().clone());
             Some(pricing)
         };
+        let counts = if config.functional_units == self.functional_units { None } else { Some(start_counts(config)?) };
         // From here on nothing fails.
         if policy.needs_threads() && !self.threads_apart {
             tracing::warn!("rules on `thread` take hold at the next start: the probe does not keep threads apart yet");
@@ -33,6 +34,13 @@ impl Agent {
             self.pricing = pricing;
             self.priced_by = wanted;
             self.stages.show_as(self.pricing.stage(jiff::Timestamp::now()));
+        }
+        self.embodied = config.embodied.map(Amortisation::new);
+        if let Some(counts) = counts {
+            self.counts = counts;
+            self.functional_units.clone_from(&config.functional_units);
+            self.sci = self.sci.reconfigured(&config.functional_units);
+            self.stages.closed(Stage::FunctionalUnits);
         }
         self.idle = idle_policy(config.idle);
         self.process_top = config.process_top;

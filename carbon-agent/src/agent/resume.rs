@@ -10,7 +10,7 @@ use crate::ledger::Posting;
 use crate::period::Period;
 use crate::snapshot::{Snapshot, Stage};
 use crate::state::{Checkpoint, Moment, Redone, Run};
-use crate::units::{MicroJoules, Nanos};
+use crate::units::{Emissions, MicroJoules, Nanos};
 
 /// What an earlier run left.
 #[derive(Clone, Debug)]
@@ -44,11 +44,12 @@ impl Agent {
         );
         self.period = period;
         self.ledger.restore(&checkpoint.books, same_run, counts);
+        self.sci.restore(&checkpoint.sci);
         self.division.baseline = Baseline::default().restore(&checkpoint.baseline);
 
         let readings = checkpoint.readings.as_ref().filter(|_| same_boot);
         if let Some(readings) = readings {
-            self.sampler.energy.resume(readings);
+            self.sampler.resume(readings);
         }
         let mut first = self.sampler.sample()?;
         self.stages.faults(Stage::Energy, &first.energy.faults);
@@ -69,7 +70,9 @@ impl Agent {
         let price = self.pricing.price(jiff::Timestamp::now(), duration);
         let intensity = price.milligrams_per_kwh;
         if in_rows_already {
-            self.ledger.catch_up(&counted.deltas, intensity);
+            let embodied = self.embodied;
+            let between = |from, to| embodied.map_or(Emissions(0), |embodied| embodied.between(from, to));
+            self.ledger.catch_up(&counted.deltas, intensity, duration, between);
             return;
         }
         let mut energy = Rows::new();
@@ -84,11 +87,12 @@ impl Agent {
         let posting = Posting { duration, energy, meters: counted.deltas.clone(), intensity, ..Posting::default() };
         let spent = self.ledger.post(&posting, |_, _| unreachable!("nothing is posted to tasks"));
         self.pricing.booked(price, spent);
+        self.gap = duration > Nanos(0);
     }
 
     /// Whether the running interval holds something already, right after opening: the time the agent was down.
     pub fn opened_with_gap(&self) -> bool {
-        self.ledger.interval > Nanos(0)
+        self.gap
     }
 
     /// Everything the next start needs, as of the interval that was just closed.
@@ -99,8 +103,9 @@ impl Agent {
             run,
             period: self.period.save(),
             books: self.ledger.save(),
+            sci: self.sci.save(),
             baseline: self.division.baseline.save(),
-            readings: self.sampler.energy.readings().map(|read| Readings { carried: self.division.carried(), ..read }),
+            readings: self.sampler.readings().map(|read| Readings { carried: self.division.carried(), ..read }),
             rows: None,
         }
     }

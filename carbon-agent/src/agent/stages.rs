@@ -39,6 +39,16 @@ impl Stages {
         self.opened.insert(state.stage, state);
     }
 
+    /// The same for what was logged already, with words of its own.
+    pub fn show_as_said(&mut self, state: StageState) {
+        self.opened.insert(state.stage, state);
+    }
+
+    /// A stage that is no longer there.
+    pub fn closed(&mut self, stage: Stage) {
+        self.opened.remove(&stage);
+    }
+
     /// Counts an error and shows the stage as failed until [`Stages::works`].
     pub fn failed(&mut self, stage: Stage, kind: &str, reason: String) {
         self.trouble(stage, StageStatus::Failed, kind, reason);

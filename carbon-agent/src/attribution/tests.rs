@@ -15,7 +15,7 @@ fn package(socket: u32, energy: u64, idle: u64) -> MeterSpend {
 }
 
 fn claim(owner: Owner, socket: u32, weight: u64) -> Claim {
-    Claim { owner, socket, weight }
+    Claim { owner, place: Place::Socket(socket), weight }
 }
 
 fn check(meters: &[MeterSpend], claims: &[Claim], policy: IdlePolicy, expected: &[(Owner, u64)]) {

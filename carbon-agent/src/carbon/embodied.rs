@@ -54,17 +54,6 @@ impl Amortisation {
 /// [`Emissions`]' unit in a milligram: 3.6e12 µJ/kWh × 1 mg.
 const EMISSIONS_PER_MILLIGRAM: u128 = 3_600_000_000_000;
 
-/// A component's part of the host's embodied emissions: by its part of the host's energy (`part` of `whole`, in µJ),
-/// rounded down (by less than 3e-16 g). ISO/IEC 21031 leaves the measure of the resource share open; energy is the one that every component
-/// has, idle and unattributed energy included, so that nothing is given to nobody.
-pub fn share_by_energy(host: Emissions, part: u64, whole: u64) -> Emissions {
-    if whole == 0 {
-        return Emissions(0);
-    }
-    let (part, whole) = (u128::from(part.min(whole)), u128::from(whole));
-    Emissions(host.0 / whole * part + host.0 % whole * part / whole)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,13 +79,6 @@ mod tests {
             let amortisation = Amortisation::new(Embodied { total_kg, lifetime_years });
             assert_eq!(amortisation.share(Nanos(DAY)), Emissions(0), "{total_kg} {lifetime_years}");
         }
-        assert_eq!(share_by_energy(Emissions(10), 5, 0), Emissions(0));
-    }
-
-    #[test]
-    fn a_component_bears_its_part_of_the_energy() {
-        assert_eq!(share_by_energy(Emissions(100), 1, 4), Emissions(25));
-        assert_eq!(share_by_energy(Emissions(u128::MAX), u64::MAX, u64::MAX), Emissions(u128::MAX));
     }
 
     proptest! {

@@ -2,18 +2,12 @@
 
 use super::fault::{Fault, FaultKind};
 use super::http::Http;
+use crate::config::model::UnitSource;
 use std::io::Read as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the count of a component's functional units stands. It only ever rises, but for restarts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UnitSource {
-    /// The sum of a metric's series (`http_requests_total`) that have all of these labels.
-    Prometheus { url: String, metric: String, labels: Vec<(String, String)> },
-    /// A file that holds one number.
-    File(PathBuf),
-}
+/// Asks for the text that is parsed here: some servers answer with JSON where that is welcome too.
+const ACCEPT: (&str, &str) = ("accept", "text/plain;version=0.0.4,text/plain;q=0.9,*/*;q=0.1");
 
 /// Reads counts; it waits for the endpoint, so it belongs in a thread that may wait.
 #[derive(Debug)]
@@ -31,7 +25,7 @@ impl UnitReader {
     pub fn read(&self) -> Result<f64, Fault> {
         let count = match &self.source {
             UnitSource::Prometheus { url, metric, labels } => {
-                let text = self.http.get(url, &[])?;
+                let text = self.http.get(url, &[ACCEPT])?;
                 sum(&text, metric, labels).ok_or_else(|| {
                     Fault::new(FaultKind::NoValue, format!("no series of {metric} with the configured labels"))
                 })?

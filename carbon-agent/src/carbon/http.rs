@@ -35,7 +35,10 @@ impl Http {
 
     /// The body of a 200 answer. `headers` may hold secrets: no fault shows them.
     pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<String, Fault> {
-        let mut request = self.agent.get(url).header("accept", "application/json, text/plain;q=0.9");
+        let mut request = self.agent.get(url);
+        if !headers.iter().any(|(name, _)| *name == "accept") {
+            request = request.header("accept", "application/json, text/plain;q=0.9");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

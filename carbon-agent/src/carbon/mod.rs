@@ -24,18 +24,18 @@ mod token;
 mod unit_counts;
 
 pub use averages::{Average, averages, zone};
-pub use embodied::{Amortisation, share_by_energy};
+pub use embodied::Amortisation;
 pub use fault::{Fault, FaultKind};
-pub use functional_unit::{UnitReader, UnitSource};
+pub use functional_unit::UnitReader;
 pub use late::LateBooks;
 pub use plausible::MAX_GRAMS_PER_KWH;
 pub use pricing::{Priced, Pricing};
-pub use sci::{Sci, UnitCounter};
+pub use sci::{SavedSci, Sci, SciBooks, UnitCounter};
 pub use series::{Kind, Label, Point, Series};
 pub use service::{Pace, Service};
 pub use source::series as declared_series;
 pub use sources::{InForce, Methods, Price, Source, Sources};
-pub use unit_counts::UnitCounts;
+pub use unit_counts::{Counted, UnitCounts};
 
 /// The zone whose figure is used when none is configured. A country is never guessed.
 pub const WORLD: &str = "WORLD";

@@ -1,30 +1,58 @@
-//! Counts the components' functional units in the background, so that an endpoint that hangs holds up nobody.
+//! Reads the counts of the components' functional units in the background, so that an endpoint that hangs holds up
+//! nobody.
 
-use super::fault::FaultKind;
-use super::functional_unit::{UnitReader, UnitSource};
+use super::fault::{Fault, FaultKind};
+use super::functional_unit::UnitReader;
 use super::sci::UnitCounter;
+use crate::config::model::FunctionalUnit;
+use crate::snapshot::{Stage, StageState, StageStatus};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Running readers of functional units, one thread each. Dropping it ends them without waiting for a request under way.
+/// What was read of a count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Counted {
+    /// The first reading: there is none before that it could be compared with.
+    First,
+    /// Units since the reading before.
+    Since(f64),
+}
+
+impl Counted {
+    /// Both readings as one. What the first reading follows is set against nothing, so what comes after it is too.
+    fn then(self, later: Self) -> Self {
+        match (self, later) {
+            (Self::Since(units), Self::Since(more)) => Self::Since(units + more),
+            (first @ Self::First, _) => first,
+            (Self::Since(_), first @ Self::First) => first,
+        }
+    }
+}
+
+/// Running readers of functional units, one thread each. Each reads once when it starts and then whenever it is asked
+/// to. Dropping this ends them without waiting for a request under way.
 #[derive(Debug)]
 pub struct UnitCounts {
+    units: Vec<FunctionalUnit>,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    stop: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     stopped: bool,
-    counters: BTreeMap<String, UnitCounter>,
-    /// Units since they were last taken.
-    fresh: BTreeMap<String, f64>,
+    /// How often everybody was asked.
+    asked: u64,
+    /// By component, what was read since it was last taken.
+    fresh: BTreeMap<String, Counted>,
+    /// By component, why its count cannot be read now.
+    failing: BTreeMap<String, Fault>,
     faults: BTreeMap<FaultKind, u64>,
 }
 
@@ -35,31 +63,41 @@ impl Shared {
 }
 
 impl UnitCounts {
-    /// Reads each component's count every `pace`, waiting at most `timeout` for an answer.
-    pub fn start(
-        sources: impl IntoIterator<Item = (String, UnitSource)>,
-        pace: Duration,
-        timeout: Duration,
-    ) -> std::io::Result<Self> {
-        let counts = Self { shared: Arc::default() };
-        for (component, source) in sources {
-            let (shared, reader) = (counts.shared.clone(), UnitReader::new(source, timeout));
+    /// Reads each count once, now, waiting at most `timeout` for an answer, here and later.
+    pub fn start(units: &[FunctionalUnit], timeout: Duration) -> std::io::Result<Self> {
+        let counts = Self { units: units.to_vec(), shared: Arc::default() };
+        for unit in units {
+            let (shared, unit) = (counts.shared.clone(), unit.clone());
+            let reader = UnitReader::new(unit.source.clone(), timeout);
             std::thread::Builder::new()
                 .name("functional-unit".to_owned())
-                .spawn(move || count(&shared, &component, &reader, pace))?;
+                .spawn(move || count(&shared, &unit, &reader))?;
         }
         Ok(counts)
     }
 
-    /// Units by component since the last call. A component whose count could not be read since then is absent; what
-    /// it counted meanwhile comes with the next reading, because counters go on.
-    pub fn take(&self) -> BTreeMap<String, f64> {
+    /// Has every count read, now; returns at once.
+    pub fn ask(&self) {
+        self.shared.state().asked += 1;
+        self.shared.changed.notify_all();
+    }
+
+    /// What was read since the last call, by component. A component whose count could not be read is absent; what it
+    /// counted meanwhile comes with the next reading, because counters go on.
+    pub fn take(&self) -> BTreeMap<String, Counted> {
         std::mem::take(&mut self.shared.state().fresh)
     }
 
-    /// Units by component since the start.
-    pub fn totals(&self) -> BTreeMap<String, f64> {
-        self.shared.state().counters.iter().map(|(name, counter)| (name.clone(), counter.total())).collect()
+    /// How it goes. What goes wrong was logged when it began.
+    pub fn stage(&self) -> StageState {
+        let failing = &self.shared.state().failing;
+        let (status, reasons): (_, Vec<String>) = if failing.is_empty() {
+            let of = |unit: &FunctionalUnit| format!("{} of {}", unit.name, unit.component);
+            (StageStatus::Ok, self.units.iter().map(of).collect())
+        } else {
+            (StageStatus::Degraded, failing.iter().map(|(component, fault)| trouble(component, fault)).collect())
+        };
+        StageState { stage: Stage::FunctionalUnits, status, reason: reasons.join("; ") }
     }
 
     /// Failed readings since the start, by kind.
@@ -71,38 +109,49 @@ impl UnitCounts {
 impl Drop for UnitCounts {
     fn drop(&mut self) {
         self.shared.state().stopped = true;
-        self.shared.stop.notify_all();
+        self.shared.changed.notify_all();
     }
 }
 
-fn count(shared: &Shared, component: &str, reader: &UnitReader, pace: Duration) {
-    let mut failing = None;
+fn trouble(component: &str, fault: &Fault) -> String {
+    format!("{component} has no SCI until its functional units can be read: {fault}")
+}
+
+fn count(shared: &Shared, unit: &FunctionalUnit, reader: &UnitReader) {
+    let component = &unit.component;
+    let stage = Stage::FunctionalUnits.name();
+    let mut counter = UnitCounter::default();
+    let mut answered = shared.state().asked;
     loop {
         let reading = reader.read();
         let mut state = shared.state();
+        if state.stopped {
+            return;
+        }
         match reading {
             Ok(value) => {
-                failing = None;
-                let since = state.counters.entry(component.to_owned()).or_default().read(value);
-                *state.fresh.entry(component.to_owned()).or_default() += since;
+                let counted = counter.read(value).map_or(Counted::First, Counted::Since);
+                let counted = state.fresh.remove(component).map_or(counted, |before| before.then(counted));
+                state.fresh.insert(component.clone(), counted);
+                if state.failing.remove(component).is_some() {
+                    tracing::info!(stage, component, "functional units can be read again from {}", unit.source);
+                }
             }
             Err(fault) => {
                 *state.faults.entry(fault.kind).or_default() += 1;
-                if failing.replace(fault.kind) != Some(fault.kind) {
-                    tracing::warn!(component, kind = %fault.kind.label(), "functional units: {}", fault.message);
+                if state.failing.get(component).map(|known| known.kind) != Some(fault.kind) {
+                    tracing::warn!(stage, component, "{} ({})", trouble(component, &fault), unit.source);
                 }
+                state.failing.insert(component.clone(), fault);
             }
         }
-        let deadline = Instant::now() + pace;
-        while !state.stopped {
-            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
-                break;
-            };
-            state = shared.stop.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        while state.asked == answered && !state.stopped {
+            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.stopped {
             return;
         }
+        answered = state.asked;
     }
 }
 
@@ -110,6 +159,8 @@ fn count(shared: &Shared, component: &str, reader: &UnitReader, pace: Duration) 
 mod tests {
     use super::*;
     use crate::carbon::loopback::{Loopback, Reply};
+    use crate::config::model::UnitSource;
+    use std::time::Instant;
 
     fn until(what: &str, mut holds: impl FnMut() -> bool) {
         let start = Instant::now();
@@ -119,36 +170,69 @@ mod tests {
         }
     }
 
-    #[test]
-    fn units_are_counted_through_failures_and_restarts() {
-        let server = Loopback::start(|_| Reply::ok("http_requests_total 100\n"));
+    fn requests(server: &Loopback, timeout: Duration) -> UnitCounts {
         let source = UnitSource::Prometheus {
             url: format!("{}/metrics", server.url),
             metric: "http_requests_total".to_owned(),
             labels: vec![],
         };
-        let quick = Duration::from_millis(10);
-        let counts = UnitCounts::start([("web".to_owned(), source)], quick, Duration::from_millis(300)).unwrap();
-        until("a first reading", || counts.totals().contains_key("web"));
+        let unit = FunctionalUnit { component: "web".to_owned(), name: "request".to_owned(), source };
+        UnitCounts::start(&[unit], timeout).unwrap()
+    }
+
+    /// Asks, and waits for what comes of it.
+    fn ask(counts: &UnitCounts) -> Counted {
+        counts.ask();
+        let mut taken = BTreeMap::new();
+        until("a reading", || {
+            taken = counts.take();
+            !taken.is_empty()
+        });
+        taken["web"]
+    }
+
+    #[test]
+    fn units_are_counted_through_failures_and_restarts() {
+        let server = Loopback::start(|_| Reply::ok("http_requests_total 100\n"));
+        let counts = requests(&server, Duration::from_millis(300));
+        let mut first = BTreeMap::new();
+        until("a first reading, unasked", || {
+            first = counts.take();
+            !first.is_empty()
+        });
+        assert_eq!(first["web"], Counted::First);
+        assert_eq!(counts.stage().status, StageStatus::Ok);
+
         server.now_does(|_| Reply::status(500));
+        counts.ask();
         until("a failure", || !counts.errors().is_empty());
+        assert_eq!(counts.errors(), [("http_500".to_owned(), 1)]);
+        assert_eq!(counts.stage().status, StageStatus::Degraded);
+        assert!(counts.take().is_empty(), "absent, not zero");
+
         server.now_does(|_| Reply::ok("http_requests_total 150\n"));
-        until("fifty units", || counts.totals()["web"] == 50.0);
-        assert_eq!(counts.take()["web"], 50.0);
+        assert_eq!(ask(&counts), Counted::Since(50.0), "the failure lost nothing");
+        assert_eq!(counts.stage().status, StageStatus::Ok);
         server.now_does(|_| Reply::ok("http_requests_total 3\n"));
-        until("three after a restart", || counts.totals()["web"] == 53.0);
+        assert_eq!(ask(&counts), Counted::Since(3.0), "the service began anew");
+        assert_eq!(server.requests().len(), 4, "one request each time it was asked for");
     }
 
     #[test]
     fn nobody_waits_for_an_endpoint_that_hangs() {
         let server = Loopback::start(|_| Reply::Hang);
-        let source = UnitSource::Prometheus { url: server.url.clone(), metric: "up".to_owned(), labels: vec![] };
         let begin = Instant::now();
-        let patient = Duration::from_secs(60);
-        let counts = UnitCounts::start([("web".to_owned(), source)], patient, patient).unwrap();
+        let counts = requests(&server, Duration::from_secs(60));
         until("a request under way", || !server.requests().is_empty());
+        counts.ask();
         assert!(counts.take().is_empty());
         drop(counts);
         assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn readings_that_pile_up_are_one() {
+        assert_eq!(Counted::Since(2.0).then(Counted::Since(3.0)), Counted::Since(5.0));
+        assert_eq!(Counted::First.then(Counted::Since(3.0)), Counted::First);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::agent;
 use crate::config::model::Config;
+use crate::energy::nvml::Gpus;
 use crate::{energy, probe};
 use std::fmt::Write as _;
 
@@ -41,6 +42,11 @@ pub fn doctor(config: &Config) -> (String, u8) {
             }
             Err(error) => line(&mut report, Mark::Missing, name, &error.to_string()),
         }
+    }
+    match Gpus::open(0) {
+        Ok(Some(gpus)) => line(&mut report, Mark::Good, "energy gpu", &gpus.describe()),
+        Ok(None) => line(&mut report, Mark::Good, "energy gpu", "no NVIDIA driver here, and so no such cards to meter"),
+        Err(error) => line(&mut report, Mark::Missing, "energy gpu", &error.to_string()),
     }
     measured &= meters > 0;
     let verdict = if measured {

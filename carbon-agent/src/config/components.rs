@@ -1,8 +1,9 @@
 //! `components:`, a list of names and what they match.
 
 use crate::config::file::Reader;
-use crate::config::quoted;
+use crate::config::model::FunctionalUnit;
 use crate::config::yaml::{Kind, NodeId};
+use crate::config::{functional_unit, quoted};
 use crate::identity::rules::{Field, Match, Rule, compile_glob};
 
 /// Names of rows that the agent writes itself.
@@ -32,6 +33,7 @@ pub fn read(reader: &mut Reader<'_>, id: NodeId) {
         let line = yaml.node(*item).line;
         let mut name = None;
         let mut matching = None;
+        let mut unit = None;
         let mut wrong = false;
         reader.mapping(&path, *item, &mut |reader, key, line, value| match key.rsplit('.').next() {
             Some("name") => match reader.scalar(key, value).map(|text| check_name(&text).map(|()| text)) {
@@ -47,9 +49,10 @@ pub fn read(reader: &mut Reader<'_>, id: NodeId) {
                 wrong |= read.is_none();
                 matching = read;
             }
+            Some("functional_unit") => unit = functional_unit::read(reader, key, value).map(|unit| (unit, line)),
             other => {
                 wrong = true;
-                reader.unknown_among(key, line, other.unwrap_or_default(), &["name", "match"]);
+                reader.unknown_among(key, line, other.unwrap_or_default(), &["name", "match", "functional_unit"]);
             }
         });
         if !matches!(yaml.node(*item).kind, Kind::Mapping(_)) {
@@ -59,7 +62,13 @@ pub fn read(reader: &mut Reader<'_>, id: NodeId) {
             continue;
         }
         match (name, matching) {
-            (Some(name), Some(matching)) => reader.push_rule(Rule { name, matching, line }),
+            (Some(name), Some(matching)) => {
+                if let Some(((of, source), line)) = unit {
+                    let unit = FunctionalUnit { component: name.clone(), name: of, source };
+                    reader.push_functional_unit(unit, line, &format!("{path}.functional_unit"));
+                }
+                reader.push_rule(Rule { name, matching, line });
+            }
             _ if wrong => {}
             (None, _) => reader.error(line, &path, "has no `name`"),
             (Some(name), None) => {

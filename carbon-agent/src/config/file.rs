@@ -4,6 +4,7 @@
 //! and a placeholder there is the application's business: it is passed over with a warning.
 
 use crate::config::components;
+use crate::config::model::FunctionalUnit;
 use crate::config::settings::{Draft, Given, IntensityDraft, SETTINGS, Setting, find};
 use crate::config::yaml::{Entry, Kind, NodeId, Yaml};
 use crate::config::{ConfigError, quoted, suggest};
@@ -24,6 +25,8 @@ pub struct FileValue {
 pub struct FileLayer {
     pub values: Vec<FileValue>,
     pub components: Vec<Rule>,
+    /// Each with its line.
+    pub functional_units: Vec<(FunctionalUnit, usize)>,
     /// `intensity:` as a list: each entry and its line.
     pub intensity: Option<Vec<(IntensityDraft, usize)>>,
     pub errors: Vec<ConfigError>,
@@ -281,6 +284,28 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// The folder of the file, beside which lies what it names.
+    pub fn folder(&self) -> Option<&'a Path> {
+        self.path.parent()
+    }
+
+    /// Two rules may share a component; its functional unit is one.
+    pub fn push_functional_unit(&mut self, unit: FunctionalUnit, line: usize, key: &str) {
+        let known = self.layer.functional_units.iter().find(|(known, _)| known.component == unit.component);
+        match known {
+            Some((known, _)) if *known == unit => {}
+            Some((known, first)) => {
+                let message = format!(
+                    "component {} has another functional unit already, {} on line {first}; expected one a component",
+                    quoted(&unit.component),
+                    quoted(&known.name)
+                );
+                self.error(line, key, message);
+            }
+            None => self.layer.functional_units.push((unit, line)),
         }
     }
 

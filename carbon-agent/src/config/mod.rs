@@ -8,6 +8,7 @@ pub mod codecarbon;
 mod components;
 pub mod environment;
 mod file;
+mod functional_unit;
 mod intensity;
 pub mod model;
 pub mod reference;

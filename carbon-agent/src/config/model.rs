@@ -249,6 +249,37 @@ pub struct Embodied {
     pub lifetime_years: f64,
 }
 
+/// What a component's emissions are set against (R of ISO/IEC 21031), and where its count stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionalUnit {
+    pub component: String,
+    /// What one unit is: `request`.
+    pub name: String,
+    pub source: UnitSource,
+}
+
+/// Where the count of functional units stands. It only ever rises, but for restarts of who counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnitSource {
+    /// The sum of a metric's series that have all of these labels, on a page of Prometheus text.
+    Prometheus { url: String, metric: String, labels: Vec<(String, String)> },
+    /// A file that holds one number.
+    File(PathBuf),
+}
+
+impl fmt::Display for UnitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UnitSource::File(path) => write!(f, "file {}", path.display()),
+            UnitSource::Prometheus { url, metric, labels } => {
+                let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+                let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+                write!(f, "{metric}{labels} at {url}")
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlertConfig {
     pub on_high_emissions: bool,
@@ -275,6 +306,8 @@ pub struct Config {
     pub weights: WeightsChoice,
     /// First match wins; rules of the same name feed one component.
     pub components: Vec<Rule>,
+    /// At most one a component.
+    pub functional_units: Vec<FunctionalUnit>,
     /// In the order they are tried; empty: nothing is configured, the world average is used and said plainly.
     pub intensity: Vec<IntensitySource>,
     pub pue: f64,

@@ -29,6 +29,7 @@ impl Draft {
                 idle: IdlePolicy::Separate,
                 weights: WeightsChoice::Auto,
                 components: Vec::new(),
+                functional_units: Vec::new(),
                 intensity: Vec::new(),
                 pue: 1.0,
                 embodied: None,
@@ -123,6 +124,16 @@ pub fn resolve(
     let (intensity, intensity_origins): (_, Vec<Origin>) = sources.into_iter().unzip();
     config.intensity = intensity;
     let mut warnings = layer.warnings;
+    if let (Some((_, line)), Some(file)) = (layer.functional_units.first(), &file) {
+        let mut warn = |message: &str| warnings.push(format!("{}:{line}: functional_unit: {message}", file.display()));
+        if config.embodied.is_none() {
+            warn("`carbon.embodied` is not set, so SCI will lack its M and be of operational emissions only");
+        }
+        if !config.track_components {
+            warn("there is no SCI without `carbon.track_components`");
+        }
+    }
+    config.functional_units = layer.functional_units.into_iter().map(|(unit, _)| unit).collect();
     warnings.extend(environment.unknown());
     warnings.extend(codecarbon.warnings);
     warnings.extend(intensity::never_used(&config.intensity, &intensity_origins, file.as_deref()));

@@ -1,6 +1,6 @@
 //! What `check` prints: every setting as resolved and where it came from.
 
-use crate::config::model::{IntensitySource, Token};
+use crate::config::model::{FunctionalUnit, IntensitySource, Token};
 use crate::config::settings::SETTINGS;
 use crate::config::{Loaded, Origin};
 use crate::identity::rules::Rule;
@@ -39,6 +39,13 @@ pub fn render(loaded: &Loaded) -> String {
         for (i, rule) in config.components.iter().enumerate() {
             let Rule { name, matching, line: at } = rule;
             line(&mut out, format_args!("{:>3}. {name:width$}  line {at:<4} {matching}", i + 1));
+        }
+    }
+    if !config.functional_units.is_empty() {
+        line(&mut out, format_args!("functional units (SCI):"));
+        let width = config.functional_units.iter().map(|unit| unit.component.chars().count()).max().unwrap_or(0);
+        for FunctionalUnit { component, name, source } in &config.functional_units {
+            line(&mut out, format_args!("     {component:width$}  {name}: {source}"));
         }
     }
     codecarbon(&mut out, loaded);

@@ -75,7 +75,7 @@ proptest! {
                 last[place] = end + late;
             }
             let load = host_load(&cpu, &topology);
-            let raw = RawSample { cpu, load, energy: EnergySample { deltas, faults: Vec::new() } };
+            let raw = RawSample { cpu, load, energy: EnergySample { deltas, faults: Vec::new() }, ..RawSample::default() };
             let terms = Terms { idle, intensity: 380_000, ..Terms::default() };
             let posting = division.divide(&raw, &topology, &KnownIdle::new(), terms, component_of);
             for domain in Domain::ALL {
@@ -116,7 +116,7 @@ fn a_gap_has_the_load_of_the_gap() {
             last = end;
         }
         let load = host_load(&cpu, &topology);
-        let raw = RawSample { cpu, load, energy: EnergySample { deltas, faults: Vec::new() } };
+        let raw = RawSample { cpu, load, energy: EnergySample { deltas, faults: Vec::new() }, ..RawSample::default() };
         division.divide(&raw, &topology, &KnownIdle::new(), Terms::default(), component_of);
     }
     let idle = division.baseline.idle(meter).expect("an estimate");

@@ -123,6 +123,11 @@ impl EnergySource for Hwmon {
         EnergySample { deltas: self.pending.take(), faults }
     }
 
+    fn cards(&self) -> u32 {
+        let numbers = self.readers.iter().map(|reader| reader.sensor.meter).filter(|meter| meter.domain == Domain::Gpu);
+        numbers.map(|meter| meter.socket + 1).max().unwrap_or(0)
+    }
+
     fn describe(&self) -> String {
         let sensors: Vec<String> = self
             .readers

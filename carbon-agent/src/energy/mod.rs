@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod counter;
+mod gpu;
 pub mod hwmon;
 pub mod model;
 pub mod nvml;
@@ -10,6 +11,7 @@ pub mod perf;
 pub mod powercap;
 mod select;
 
+pub use gpu::{GpuLoad, GpuUse, GpuUser};
 pub use model::Overrides;
 pub use select::{Choice, Roots, open};
 
@@ -163,6 +165,11 @@ pub trait EnergySource: Send {
     /// `None`, as for every meter: it has to be learned ([`baseline`]). A model knows: the line it draws has a foot.
     fn idle_part(&self, _delta: &MeterDelta, _available: Nanos) -> Option<MicroJoules> {
         None
+    }
+
+    /// How many graphics cards it meters: [`Domain::Gpu`] from 0 on.
+    fn cards(&self) -> u32 {
+        0
     }
 
     /// Where the raw counters stood at the last resolve; `None` where there are none that outlive this process.

@@ -6,46 +6,19 @@
 //!
 //! The library is loaded at run time: a host without it has no such cards, which is not an error of the agent. This is
 //! not an [`EnergySource`](super::EnergySource) but stands beside one: it meters other domains, and it alone knows who
-//! used them. Tested with played cards; never run on a real one.
+//! used them. Tested with played cards and with a library that plays NVML; never run on a real card.
 
 mod cards;
 
 use super::counter::{MicroWatts, Step, WrappingCounter};
 use super::pending::Pending;
-use super::{Domain, EnergyError, EnergySample, Meter};
+use super::{CounterReading, Domain, EnergyError, EnergySample, GpuLoad, GpuUse, GpuUser, Meter, MeterDelta};
 use crate::clock;
 use crate::units::{MicroJoules, Nanos};
 use cards::{CardError, Cards, Library};
 
 /// More than any card draws.
 const BOUND: MicroWatts = MicroWatts(3_000_000_000);
-
-/// How much of a card a process used in the sample, relative to the others on that card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GpuUser {
-    pub meter: Meter,
-    /// In the initial pid namespace, as the probe counts.
-    pub pid: u32,
-    /// Percent of the multiprocessors, summed over the driver's own samples. Only ratios mean anything.
-    pub weight: u64,
-}
-
-/// How busy a card was, for its baseline: the part of `wall` during which something ran on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GpuLoad {
-    pub meter: Meter,
-    pub busy: Nanos,
-    pub wall: Nanos,
-}
-
-/// One sample of all cards.
-#[derive(Clone, Debug, Default)]
-pub struct GpuSample {
-    /// Energy by card: [`Domain::Gpu`], the card's index as socket. What no user accounts for is unattributed.
-    pub energy: EnergySample,
-    pub users: Vec<GpuUser>,
-    pub loads: Vec<GpuLoad>,
-}
 
 /// The NVIDIA cards of this host.
 pub struct Gpus {
@@ -55,9 +28,13 @@ pub struct Gpus {
 }
 
 struct Card {
+    /// NVML's number of it.
+    index: u32,
     meter: Meter,
     name: String,
     state: Reading,
+    /// Where the counter stood at the last resolve.
+    settled: Option<CounterReading>,
     /// Timestamp of the newest utilisation seen (the driver's own clock); `None` before the first look.
     seen: Option<u64>,
     broken: Option<EnergyError>,
@@ -75,28 +52,31 @@ enum Reading {
 }
 
 impl Gpus {
-    /// Loads NVML. `Ok(None)` where there is no such library or no card: most hosts.
-    pub fn open() -> Result<Option<Self>, EnergyError> {
+    /// Loads NVML. `Ok(None)` where there is no such library or no card: most hosts. `first` is the number that the
+    /// first card has as a meter: those before it are another source's.
+    pub fn open(first: u32) -> Result<Option<Self>, EnergyError> {
         match Library::load() {
-            Ok(library) => Self::with(Box::new(library)),
+            Ok(library) => Self::with(Box::new(library), first),
             Err(CardError::Absent) => Ok(None),
             Err(error) => Err(error.explain("NVML")),
         }
     }
 
-    fn with(mut cards: Box<dyn Cards>) -> Result<Option<Self>, EnergyError> {
+    fn with(mut cards: Box<dyn Cards>, first: u32) -> Result<Option<Self>, EnergyError> {
         let count = cards.count().map_err(|error| error.explain("NVML"))?;
         let mut meters = Vec::new();
-        for card in 0..count {
-            let state = match cards.energy_millijoules(card) {
+        for index in 0..count {
+            let state = match cards.energy_millijoules(index) {
                 Err(CardError::Unsupported) => Reading::Wattage { last: None, remainder: 0 },
                 // One that is lost for the moment is taken for what cards of today are.
                 _ => Reading::Counter(WrappingCounter::new(None, BOUND)),
             };
             meters.push(Card {
-                meter: Meter { domain: Domain::Gpu, socket: card },
-                name: cards.name(card),
+                index,
+                meter: Meter { domain: Domain::Gpu, socket: first + index },
+                name: cards.name(index),
                 state,
+                settled: None,
                 seen: None,
                 broken: None,
                 undivided: None,
@@ -116,8 +96,8 @@ impl Gpus {
         for card in &mut self.meters {
             let before = clock::monotonic();
             let read = match card.state {
-                Reading::Counter(_) => self.cards.energy_millijoules(card.meter.socket),
-                Reading::Wattage { .. } => self.cards.power_milliwatts(card.meter.socket),
+                Reading::Counter(_) => self.cards.energy_millijoules(card.index),
+                Reading::Wattage { .. } => self.cards.power_milliwatts(card.index),
             };
             let at = clock::midpoint(before, clock::monotonic());
             match read {
@@ -130,29 +110,46 @@ impl Gpus {
                         Reading::Counter(counter) => counter.forget(),
                         Reading::Wattage { last, .. } => *last = None,
                     }
-                    card.broken = Some(error.explain(&format!("GPU {} ({})", card.meter.socket, card.name)));
+                    card.broken = Some(error.explain(&format!("GPU {} ({})", card.index, card.name)));
                 }
             }
         }
     }
 
-    /// What was spent between the last two latches, and by whom.
-    pub fn resolve(&mut self) -> GpuSample {
-        let mut sample = GpuSample::default();
-        sample.energy.deltas = self.pending.take();
+    /// What was spent between the last two latches: added to `energy`. Returns by whom.
+    pub fn resolve(&mut self, energy: &mut EnergySample) -> GpuUse {
+        let deltas: Vec<MeterDelta> = self.pending.take();
+        let mut used = GpuUse::default();
         for card in &mut self.meters {
-            card.divide(self.cards.as_mut(), &mut sample.users);
-            if let Some(delta) = sample.energy.deltas.iter().find(|delta| delta.meter == card.meter)
-                && let Ok(percent) = self.cards.utilisation_percent(card.meter.socket)
+            card.settled = card.standing();
+            card.divide(self.cards.as_mut(), &mut used.users);
+            if let Some(delta) = deltas.iter().find(|delta| delta.meter == card.meter)
+                && let Ok(percent) = self.cards.utilisation_percent(card.index)
             {
                 let wall = Nanos(delta.end.0 - delta.begin.0);
                 let busy = Nanos(wall.0 / 100 * u64::from(percent.min(100)));
-                sample.loads.push(GpuLoad { meter: card.meter, busy, wall });
+                used.loads.push(GpuLoad { meter: card.meter, busy, wall });
             }
             let faults = [card.broken.clone(), card.undivided.clone(), card.doubt.take()];
-            sample.energy.faults.extend(faults.into_iter().flatten());
+            energy.faults.extend(faults.into_iter().flatten());
         }
-        sample
+        energy.deltas.extend(deltas);
+        used
+    }
+
+    /// Where the cards' counters stood at the last resolve, as [`EnergySource::readings`](super::EnergySource::readings).
+    pub fn readings(&self) -> impl Iterator<Item = CounterReading> {
+        self.meters.iter().filter_map(|card| card.settled.clone())
+    }
+
+    /// Counts on from what another process read in this boot. Counters of other sources are passed over.
+    pub fn resume(&mut self, counters: &[CounterReading]) {
+        for card in &mut self.meters {
+            let was = counters.iter().find(|was| was.meter == card.meter && was.id == card.id());
+            if let (Some(was), Reading::Counter(counter)) = (was, &mut card.state) {
+                counter.resume(was.value, was.at, was.peak);
+            }
+        }
     }
 
     /// What is being read, in a line for health and logs.
@@ -161,10 +158,8 @@ impl Gpus {
             .meters
             .iter()
             .map(|card| match card.state {
-                Reading::Counter(_) => format!("{} {}", card.meter.socket, card.name),
-                Reading::Wattage { .. } => {
-                    format!("{} {} (watts × time)", card.meter.socket, card.name)
-                }
+                Reading::Counter(_) => format!("{} {}", card.index, card.name),
+                Reading::Wattage { .. } => format!("{} {} (watts × time)", card.index, card.name),
             })
             .collect();
         format!("NVML: GPU {}", cards.join(", "))
@@ -172,6 +167,17 @@ impl Gpus {
 }
 
 impl Card {
+    /// A card keeps its number for a boot.
+    fn id(&self) -> String {
+        format!("nvml:{} {}", self.index, self.name)
+    }
+
+    fn standing(&self) -> Option<CounterReading> {
+        let Reading::Counter(counter) = &self.state else { return None };
+        let (value, at, peak) = counter.standing()?;
+        Some(CounterReading { id: self.id(), meter: self.meter, value, at, peak })
+    }
+
     fn take(&mut self, value: u64, at: Nanos, pending: &mut Pending) {
         let thousandths = value.saturating_mul(1000);
         match &mut self.state {
@@ -182,7 +188,7 @@ impl Card {
                     pending.add(self.meter, energy, begin, at);
                     self.doubt = Some(EnergyError {
                         kind: "implausible",
-                        what: format!("GPU {} ({}) {}", self.meter.socket, self.name, why.words()),
+                        what: format!("GPU {} ({}) {}", self.index, self.name, why.words()),
                         remedy: "nothing to do if it happens once (driver reload)".into(),
                     });
                 }
@@ -201,7 +207,7 @@ impl Card {
 
     /// Who used this card since the look before.
     fn divide(&mut self, cards: &mut dyn Cards, users: &mut Vec<GpuUser>) {
-        let card = self.meter.socket;
+        let card = self.index;
         self.undivided = None;
         if cards.partitioned(card) {
             self.undivided = Some(EnergyError {
@@ -230,6 +236,7 @@ impl Card {
                 users.extend(weights.into_iter().filter(|(_, weight)| *weight > 0).map(|(pid, weight)| GpuUser {
                     meter: self.meter,
                     pid,
+                    process: None,
                     weight,
                 }));
             }

@@ -5,6 +5,7 @@ use super::host_facts::HostFacts;
 use super::published::Publication;
 use super::{Location, RunInfo};
 use crate::attribution::weights::Policy;
+use crate::carbon::Sci;
 use crate::energy::{Domain, Meter, Quality};
 use crate::ledger::reserved;
 use crate::probe::{CpuMethod, ProbeCost};
@@ -42,7 +43,17 @@ pub fn usage(package: u64, dram: u64, milliseconds: u64) -> Usage {
     let mut energy = EnergyByDomain::default();
     energy[Domain::Package] = MicroJoules(package);
     energy[Domain::Dram] = MicroJoules(dram);
-    Usage { cpu: Nanos(milliseconds * 1_000_000), energy, emissions: Emissions::of(energy.total(), 380_000) }
+    Usage {
+        cpu: Nanos(milliseconds * 1_000_000),
+        energy,
+        emissions: Emissions::of(energy.total(), 380_000),
+        ..Usage::default()
+    }
+}
+
+/// With so many milligrams of the machine's manufacture.
+fn bearing(milligrams: u128, usage: Usage) -> Usage {
+    Usage { embodied: Emissions(milligrams * 3_600_000_000_000), ..usage }
 }
 
 fn times(usage: Usage, factor: u64) -> Usage {
@@ -59,6 +70,7 @@ pub fn component(name: &str, interval: Usage) -> ComponentRow {
         run: times(interval, 4),
         lifetime: times(interval, 10),
         period_emissions: times(interval, 7).emissions,
+        sci: None,
     }
 }
 
@@ -79,14 +91,21 @@ pub fn process(pid: u32, comm: &str, component: &str, interval: Usage) -> Proces
 }
 
 pub fn snapshot() -> Snapshot {
-    let components = vec![
-        component("model_management", usage(100_000_001, 5_000_000, 12_000)),
+    let mut components = vec![
+        component("model_management", bearing(400, usage(100_000_001, 5_000_000, 12_000))),
         component(HOSTILE, usage(33_333_333, 1_000_003, 6_000)),
         component(reserved::UNASSIGNED, usage(1, 0, 10)),
         component(reserved::KERNEL, usage(4_000_000, 0, 500)),
-        component(reserved::IDLE, usage(150_000_000, 30_000_000, 41_490)),
+        component(reserved::IDLE, bearing(600, usage(150_000_000, 30_000_000, 41_490))),
         component(reserved::UNATTRIBUTED, usage(0, 999_997, 0)),
     ];
+    // Forty requests in the interval before, which was like this one; four hundred since the counters began.
+    let Usage { emissions, embodied, .. } = components[0].interval;
+    let counted = Sci { operational: emissions, embodied, units: 40.0, time: Nanos(15_000_000_000) };
+    let mut lifetime = Sci::default();
+    (0..10).for_each(|_| lifetime += counted);
+    let functional_unit = "request".to_owned();
+    components[0].sci = Some(SciRow { functional_unit, counted: Some(counted), lifetime: Some(lifetime) });
     let sum = |pick: fn(&ComponentRow) -> Usage| {
         components.iter().fold(Usage::default(), |mut sum, row| {
             sum += pick(row);
@@ -117,7 +136,7 @@ pub fn snapshot() -> Snapshot {
         host_run,
         host_lifetime,
         period_emissions: components.iter().map(|r| r.period_emissions).sum(),
-        embodied_lifetime: Some(Emissions(36_000_000_000_000_000)),
+        embodied: true,
         memory_used: Some(2 << 30),
         meters: vec![meter(Domain::Package, Some(10.0)), meter(Domain::Dram, None)],
         processes: vec![

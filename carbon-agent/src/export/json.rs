@@ -56,6 +56,53 @@ struct Figures<'a> {
     quality: Quality,
 }
 
+/// The share of making the machine, in kg: of the interval, and cumulative over the run. Absent where the operator gave
+/// no figure for it.
+#[derive(Serialize)]
+struct Embodied {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval_embodied_emissions: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embodied_emissions: Option<f64>,
+}
+
+impl Embodied {
+    fn of(snapshot: &Snapshot, interval: &Usage, run: &Usage) -> Self {
+        let known = |usage: &Usage| snapshot.embodied.then(|| usage.embodied.kilograms());
+        Self { interval_embodied_emissions: known(interval), embodied_emissions: known(run) }
+    }
+}
+
+/// Software Carbon Intensity, of the time up to the last count that was read: normally the interval before this one.
+/// Emissions in kg; `grams_per_unit` is absent where there was no unit.
+#[derive(Serialize)]
+struct SciFigures<'a> {
+    functional_unit: &'a str,
+    units: f64,
+    seconds: f64,
+    operational_emissions: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embodied_emissions: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grams_per_unit: Option<f64>,
+}
+
+impl<'a> SciFigures<'a> {
+    /// `None` where the component has no functional unit, and where its count could not be read: absent, never 0.
+    fn of(snapshot: &Snapshot, row: &'a ComponentRow) -> Option<Self> {
+        let row = row.sci.as_ref()?;
+        let counted = row.counted?;
+        Some(Self {
+            functional_unit: &row.functional_unit,
+            units: counted.units,
+            seconds: counted.time.seconds(),
+            operational_emissions: counted.operational.kilograms(),
+            embodied_emissions: snapshot.embodied.then(|| counted.embodied.kilograms()),
+            grams_per_unit: counted.grams_per_unit(),
+        })
+    }
+}
+
 impl<'a> Figures<'a> {
     fn of(snapshot: &'a Snapshot, run: &'a RunInfo, interval: &'a Usage) -> Self {
         Self {
@@ -98,6 +145,8 @@ pub struct HostLine<'a> {
     codecarbon: Record<'a>,
     #[serde(flatten)]
     figures: Figures<'a>,
+    #[serde(flatten)]
+    embodied: Embodied,
     /// How many lines this interval has, this one included: an interval cut short by a crash can be told.
     interval_lines: usize,
 }
@@ -114,6 +163,10 @@ pub struct ComponentLine<'a> {
     figures: Figures<'a>,
     emissions: f64,
     energy_consumed: f64,
+    #[serde(flatten)]
+    embodied: Embodied,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sci: Option<SciFigures<'a>>,
 }
 
 /// A process line. Neither command line nor environment: they hold secrets.
@@ -145,6 +198,7 @@ pub fn host<'a>(snapshot: &'a Snapshot, run: &'a RunInfo) -> HostLine<'a> {
         head: head("host"),
         codecarbon: Record::of(snapshot, run),
         figures: Figures::of(snapshot, run, &snapshot.host),
+        embodied: Embodied::of(snapshot, &snapshot.host, &snapshot.host_run),
         interval_lines: 1 + snapshot.components.len() + snapshot.processes.len(),
     }
 }
@@ -158,6 +212,8 @@ pub fn component<'a>(snapshot: &'a Snapshot, run: &'a RunInfo, row: &'a Componen
         figures: Figures::of(snapshot, run, &row.interval),
         emissions: row.run.emissions.kilograms(),
         energy_consumed: row.run.energy.total().kwh() * run.pue,
+        embodied: Embodied::of(snapshot, &row.interval, &row.run),
+        sci: SciFigures::of(snapshot, row),
     }
 }
 

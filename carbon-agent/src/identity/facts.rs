@@ -185,7 +185,7 @@ mod tests {
     fn sources() -> Sources {
         Sources {
             procfs: "/proc".into(),
-            tick: stat::tick(),
+            tick: crate::clock::tick(),
             users: Users::default(),
             names: RefCell::new(Resolver::new(Vec::new())),
         }

@@ -33,11 +33,6 @@ fn parse(line: &[u8]) -> Option<Stat> {
     Some(Stat { comm, parent, start })
 }
 
-/// Nanoseconds in a clock tick.
-pub fn tick() -> u64 {
-    1_000_000_000 / procfs::ticks_per_second().max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

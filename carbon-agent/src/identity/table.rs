@@ -14,6 +14,7 @@ use super::names::{Answer, Resolver};
 use super::policy::{Policy, Verdict};
 use super::stat;
 use super::users::Users;
+use crate::clock;
 use crate::ledger::reserved;
 use crate::probe::{Comm, CpuSample, ProcessKey};
 use crate::units::Nanos;
@@ -102,7 +103,7 @@ impl ProcessTable {
         Self {
             sources: Sources {
                 procfs: host.procfs.clone(),
-                tick: stat::tick(),
+                tick: clock::tick(),
                 users: Users::default(),
                 names: RefCell::new(names),
             },
@@ -380,6 +381,11 @@ impl ProcessTable {
         let Some(known) = self.known.get(&process) else { return self.unassigned.clone() };
         let own = known.threads.get(&tid).and_then(|thread| thread.component.as_ref());
         own.unwrap_or(&known.component).clone()
+    }
+
+    /// The process that bears `pid` now, or bore it last, if it has run since the agent looked.
+    pub fn bearer(&self, pid: u32) -> Option<ProcessKey> {
+        self.bearer.get(&pid).copied()
     }
 
     /// The name last seen.

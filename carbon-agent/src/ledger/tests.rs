@@ -106,11 +106,12 @@ fn what_was_saved_goes_on_as_far_as_it_should() {
 #[test]
 fn what_stands_in_rows_already_is_in_the_counters_only() {
     let mut ledger = Ledger::with_components([]);
-    ledger.catch_up(&posting().meters, 380_000);
+    ledger.catch_up(&posting().meters, 380_000, Nanos(9), |from, to| Emissions(u128::from(from.0 + to.0)));
     let host = ledger.host();
     assert_eq!((host.interval, host.run), (Usage::default(), Usage::default()));
     assert_eq!(host.lifetime.energy.total(), MicroJoules(100));
     assert_eq!(host.period, Emissions::of(MicroJoules(100), 380_000));
+    assert_eq!((host.lifetime.embodied, ledger.amortised), (Emissions(9), Nanos(9)));
     assert_eq!(ledger.meters.values().map(|book| book.lifetime.0).sum::<u64>(), 100);
     assert_eq!(ledger.residual(), [(Domain::Package, 0)]);
 }
@@ -153,4 +154,60 @@ fn what_is_taken_off_is_no_more_than_the_period_holds() {
         -1
     });
     assert!(ledger.host().lifetime.emissions > Emissions(0));
+}
+
+#[test]
+fn embodied_emissions_are_shared_by_energy_and_sum_to_the_hosts() {
+    let mut ledger = Ledger::with_components(["quiet"]);
+    let mut asked = Vec::new();
+    for host in [101, 7] {
+        ledger.post(&posting(), |_, _| "worker".into());
+        ledger.book_embodied(|from, to| {
+            asked.push((from, to));
+            Emissions(host)
+        });
+        ledger.close_interval(|_| false);
+    }
+    let second = 1_000_000_000;
+    assert_eq!(asked, [(Nanos(0), Nanos(second)), (Nanos(second), Nanos(2 * second))], "time is counted once");
+    let borne = |name: &str| ledger.components[name].run.embodied.0;
+    // 70.7 and 30.3, then 4.9 and 2.1: the larger fraction gets what is left.
+    assert_eq!([borne("worker"), borne("idle"), borne("kernel"), borne("quiet")], [71 + 5, 30 + 2, 0, 0]);
+    let host = ledger.host();
+    assert_eq!((host.run.embodied, host.lifetime.embodied), (Emissions(108), Emissions(108)));
+    assert_eq!(host.lifetime.emissions, Emissions::of(MicroJoules(200), 380_000), "a scope of its own");
+
+    let mut after = Ledger::with_components([]);
+    after.restore(&ledger.save(), false, true);
+    assert_eq!(after.host().lifetime.embodied, Emissions(108), "the counter survives a restart");
+    after.post(&posting(), |_, _| "worker".into());
+    after.book_embodied(|from, _| Emissions(u128::from(from.0)));
+    assert_eq!(after.host().interval.embodied, Emissions(2 * u128::from(second)), "and so does the time");
+}
+
+#[test]
+fn where_no_energy_was_metered_embodied_emissions_are_unattributed() {
+    let mut ledger = Ledger::with_components(["quiet"]);
+    ledger.post(&Posting { duration: Nanos(5), ..Posting::default() }, |_, _| "worker".into());
+    ledger.book_embodied(|_, to| Emissions(u128::from(to.0)));
+    assert_eq!(ledger.components[reserved::UNATTRIBUTED].interval.embodied, Emissions(5));
+    assert_eq!(ledger.host().interval.embodied, Emissions(5));
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_is_divided_is_divided_whole(total: u128, weights in proptest::collection::vec(0u64..1 << 50, 1..20)) {
+        match divided(Emissions(total), &weights) {
+            None => proptest::prop_assert!(weights.iter().all(|weight| *weight == 0)),
+            Some(parts) => {
+                proptest::prop_assert_eq!(parts.iter().map(|part| part.0).sum::<u128>(), total);
+                let sum: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+                for (part, weight) in parts.iter().zip(&weights) {
+                    // Within one unit of the exact share, and nothing for nothing.
+                    let (low, high) = (total / sum * u128::from(*weight), (total / sum + 1).saturating_mul(u128::from(*weight)));
+                    proptest::prop_assert!((low..=high).contains(&part.0) && (*weight > 0 || part.0 == 0));
+                }
+            }
+        }
+    }
 }

@@ -73,6 +73,12 @@ pub(super) struct Sample {
     /// Hardware cycles of each of `tasks`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cycles: Vec<u64>,
+    /// Graphics card, process (its id; none: nobody known), pid, share, component (its id).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_users: Vec<(u32, Option<usize>, u32, u64, usize)>,
+    /// Graphics card, time it was busy, time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_loads: Vec<(u32, u64, u64)>,
     /// Domain, socket, energy, begin, end.
     pub energy: Vec<(Domain, u32, u64, u64, u64)>,
     /// Domain, socket, idle energy that the source itself knew.

@@ -2,7 +2,7 @@
 
 use super::format::{Header, Line, Process, Sample, VERSION};
 use crate::division::KnownIdle;
-use crate::energy::{EnergySample, Meter, MeterDelta};
+use crate::energy::{Domain, EnergySample, GpuLoad, GpuUse, GpuUser, Meter, MeterDelta};
 use crate::ledger::reserved;
 use crate::probe::{Comm, CpuSample, CpuWindow, ProcessKey, TaskTime};
 use crate::sampler::{RawSample, host_load};
@@ -118,17 +118,22 @@ impl Recording {
         Fault::at(self.line, what)
     }
 
+    fn process(&self, id: usize) -> Result<&Process, Fault> {
+        self.processes.get(&id).ok_or_else(|| self.fault(format!("no process {id}")))
+    }
+
+    fn component(&self, id: usize) -> Result<Arc<str>, Fault> {
+        self.components.get(&id).cloned().ok_or_else(|| self.fault(format!("no component {id}")))
+    }
+
     fn recorded(&self, sample: Sample, topology: &Topology) -> Result<Recorded, Fault> {
         let mut components = BTreeMap::new();
         let mut tasks = Vec::with_capacity(sample.tasks.len());
         for (process, tid, cpu, time, component) in sample.tasks {
-            let process = self.processes.get(&process).ok_or_else(|| self.fault(format!("no process {process}")))?;
-            let component =
-                self.components.get(&component).ok_or_else(|| self.fault(format!("no component {component}")))?;
-            let key = ProcessKey { pid: process.pid, start: Nanos(process.start) };
-            components.insert((key, tid), component.clone());
+            let process = self.process(process)?;
+            components.insert((key(process), tid), self.component(component)?);
             tasks.push(TaskTime {
-                process: key,
+                process: key(process),
                 tid,
                 cpu,
                 time: Nanos(time),
@@ -140,6 +145,20 @@ impl Recording {
                 seen: Nanos(sample.end),
             });
         }
+        let mut gpus = GpuUse::default();
+        for (card, process, pid, weight, component) in sample.gpu_users {
+            let meter = Meter { domain: Domain::Gpu, socket: card };
+            let process = process.map(|id| self.process(id)).transpose()?.map(key);
+            if let Some(process) = process {
+                components.insert((process, process.pid), self.component(component)?);
+            }
+            gpus.users.push(GpuUser { meter, pid, process, weight });
+        }
+        gpus.loads.extend(sample.gpu_loads.into_iter().map(|(card, busy, wall)| GpuLoad {
+            meter: Meter { domain: Domain::Gpu, socket: card },
+            busy: Nanos(busy),
+            wall: Nanos(wall),
+        }));
         let windows = sample.cpus.into_iter().map(|(cpu, begin, end, idle, interrupts, lost)| CpuWindow {
             cpu,
             begin: Nanos(begin),
@@ -167,10 +186,15 @@ impl Recording {
                 load: host_load(&cpu, topology),
                 energy: EnergySample { deltas: deltas.collect(), faults: Vec::new() },
                 cpu,
+                gpus,
             },
             known_idle: idle.map(|(domain, socket, idle)| (Meter { domain, socket }, MicroJoules(idle))).collect(),
             intensity: sample.intensity,
             components,
         })
     }
+}
+
+fn key(process: &Process) -> ProcessKey {
+    ProcessKey { pid: process.pid, start: Nanos(process.start) }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::division::KnownIdle;
-use crate::energy::{Domain, EnergySample, Meter, MeterDelta, Quality};
+use crate::energy::{Domain, EnergySample, GpuLoad, GpuUse, GpuUser, Meter, MeterDelta, Quality};
 use crate::probe::{Comm, CpuMethod, CpuSample, CpuWindow, ProcessKey, TaskTime};
 use crate::sampler::{RawSample, host_load};
 use crate::units::{MicroJoules, Nanos};
@@ -78,8 +78,26 @@ fn sample(second: u64, topology: &Topology) -> RawSample {
         delta(Domain::Package, 0, 20_000_000 + busy / 100),
         delta(Domain::Package, 1, 11_000_000 + busy / 70),
         delta(Domain::Dram, 0, 3_000_000),
+        delta(Domain::Gpu, 1, 70_000_000 + second % 5 * 40_000_000),
     ];
-    RawSample { load: host_load(&cpu, topology), cpu, energy: EnergySample { deltas, faults: Vec::new() } }
+    let card = Meter { domain: Domain::Gpu, socket: 1 };
+    let user = |pid: u32, known: bool, weight| GpuUser {
+        meter: card,
+        pid,
+        process: known.then_some(task(pid, 0, 0).process),
+        weight,
+    };
+    let users = match second % 5 {
+        0 => Vec::new(),
+        share => vec![user(10, true, share * 10), user(13, true, 7), user(99, false, 3)],
+    };
+    let loads = vec![GpuLoad { meter: card, busy: Nanos(second % 5 * 200_000_000), wall: Nanos(1_000_000_007) }];
+    RawSample {
+        load: host_load(&cpu, topology),
+        cpu,
+        energy: EnergySample { deltas, faults: Vec::new() },
+        gpus: GpuUse { users, loads },
+    }
 }
 
 /// A live run of a minute: its recording and its report.

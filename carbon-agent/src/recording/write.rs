@@ -2,7 +2,8 @@
 
 use super::format::{Component, Header, Line, Process, Sample, VERSION, Versioned};
 use crate::division::KnownIdle;
-use crate::probe::{ProcessKey, TaskTime};
+use crate::ledger::reserved;
+use crate::probe::{Comm, ProcessKey, TaskTime};
 use crate::sampler::RawSample;
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -41,6 +42,15 @@ impl Recorder {
             (process, task.tid, task.cpu, task.time.0, component)
         });
         let tasks: Vec<_> = tasks.collect();
+        let gpu_users = raw.gpus.users.iter().map(|user| {
+            let process = user.process.map(|process| self.gpu_user(process, &mut lines));
+            let name = match user.process {
+                Some(process) => component_of(process, process.pid),
+                None => Arc::from(reserved::UNATTRIBUTED),
+            };
+            (user.meter.socket, process, user.pid, user.weight, self.component(name, &mut lines))
+        });
+        let gpu_users: Vec<_> = gpu_users.collect();
         let cycles = raw.cpu.tasks.iter().zip(&raw.cpu.cycles).filter(|(task, _)| ran(task));
         let sample = Sample {
             begin: raw.cpu.begin.0,
@@ -54,6 +64,8 @@ impl Recorder {
                 .collect(),
             tasks,
             cycles: cycles.map(|(_, cycles)| *cycles).collect(),
+            gpu_users,
+            gpu_loads: raw.gpus.loads.iter().map(|load| (load.meter.socket, load.busy.0, load.wall.0)).collect(),
             energy: raw
                 .energy
                 .deltas
@@ -72,15 +84,19 @@ impl Recorder {
     }
 
     fn process(&mut self, task: &TaskTime, lines: &mut Vec<Line>) -> usize {
+        self.named(task.process, task.kernel_thread, task.comm, lines)
+    }
+
+    /// One that uses a card has run, and so is known; in a recording that began later it has no name.
+    fn gpu_user(&mut self, process: ProcessKey, lines: &mut Vec<Line>) -> usize {
+        self.named(process, false, Comm::default(), lines)
+    }
+
+    fn named(&mut self, process: ProcessKey, kernel: bool, comm: Comm, lines: &mut Vec<Line>) -> usize {
         let fresh = self.processes.len();
-        *self.processes.entry((task.process, task.kernel_thread)).or_insert_with(|| {
-            lines.push(Line::Process(Process {
-                id: fresh,
-                pid: task.process.pid,
-                start: task.process.start.0,
-                comm: task.comm.to_string(),
-                kernel: task.kernel_thread,
-            }));
+        *self.processes.entry((process, kernel)).or_insert_with(|| {
+            let (pid, start, comm) = (process.pid, process.start.0, comm.to_string());
+            lines.push(Line::Process(Process { id: fresh, pid, start, comm, kernel }));
             fresh
         })
     }

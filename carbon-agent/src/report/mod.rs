@@ -6,7 +6,7 @@ mod render;
 mod sums;
 
 pub use render::render;
-pub use sums::{Sum, Sums};
+pub use sums::{Sum, Sums, Units};
 
 use crate::cli::ReportBy;
 use crate::export::files::{Fault, list, name};

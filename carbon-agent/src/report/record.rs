@@ -33,6 +33,11 @@ pub struct Record<'a> {
     interval_energy_joules: Total,
     /// Kilograms.
     pub interval_emissions: f64,
+    /// Kilograms; 0 where no figure for the machine's manufacture is configured.
+    #[serde(default)]
+    pub interval_embodied_emissions: f64,
+    #[serde(default, borrow)]
+    pub sci: Option<Box<SciRecord<'a>>>,
     pub quality: Quality,
 }
 
@@ -45,6 +50,17 @@ impl Text<'_> {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Functional units of a component, and what was emitted in their time, in kilograms.
+#[derive(Debug, Deserialize)]
+pub struct SciRecord<'a> {
+    #[serde(borrow)]
+    pub functional_unit: Cow<'a, str>,
+    pub units: f64,
+    pub operational_emissions: f64,
+    #[serde(default)]
+    pub embodied_emissions: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,9 +112,12 @@ impl Record<'_> {
             self.interval_cpu_seconds,
             self.interval_energy_joules.total,
             self.interval_emissions,
+            self.interval_embodied_emissions,
         ];
+        let of_units = self.sci.iter().flat_map(|sci| [sci.operational_emissions, sci.embodied_emissions]);
         // 1e12 J is more than a data centre spends in an interval, and keeps sums within 64 bits.
-        figures.iter().all(|figure| (0.0..1e12).contains(figure))
+        figures.into_iter().chain(of_units).all(|figure| (0.0..1e12).contains(&figure))
+            && self.sci.iter().all(|sci| (0.0..f64::INFINITY).contains(&sci.units))
     }
 }
 

@@ -13,11 +13,38 @@ pub const REST: &str = "(others)";
 pub const NONE: &str = "(none)";
 
 /// What something used over the time of the report.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sum {
     pub cpu_seconds: f64,
     pub microjoules: u64,
     pub emissions_kg: f64,
+    pub embodied_kg: f64,
+    pub units: Option<Units>,
+}
+
+/// Functional units, and what was emitted in their time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Units {
+    /// `None` where it was not the same unit all the time: then they cannot be added.
+    pub name: Option<String>,
+    pub count: f64,
+    /// Operational and embodied.
+    pub emissions_kg: f64,
+}
+
+impl Units {
+    /// SCI of the whole time: sums divided by sums. `None` where there were no units, or several kinds of them.
+    pub fn grams_per_unit(&self) -> Option<f64> {
+        (self.name.is_some() && self.count > 0.0).then(|| self.emissions_kg * 1e3 / self.count)
+    }
+
+    fn add(&mut self, other: Self) {
+        if self.name != other.name {
+            self.name = None;
+        }
+        self.count += other.count;
+        self.emissions_kg += other.emissions_kg;
+    }
 }
 
 impl Sum {
@@ -25,6 +52,12 @@ impl Sum {
         self.cpu_seconds += other.cpu_seconds;
         self.microjoules = self.microjoules.saturating_add(other.microjoules);
         self.emissions_kg += other.emissions_kg;
+        self.embodied_kg += other.embodied_kg;
+        match (&mut self.units, other.units) {
+            (Some(mine), Some(theirs)) => mine.add(theirs),
+            (mine @ None, theirs) => *mine = theirs,
+            (Some(_), None) => {}
+        }
     }
 
     fn of(record: &Record<'_>) -> Self {
@@ -32,6 +65,12 @@ impl Sum {
             cpu_seconds: record.interval_cpu_seconds,
             microjoules: record.microjoules(),
             emissions_kg: record.interval_emissions,
+            embodied_kg: record.interval_embodied_emissions,
+            units: record.sci.as_ref().map(|sci| Units {
+                name: Some(sci.functional_unit.clone().into_owned()),
+                count: sci.units,
+                emissions_kg: sci.operational_emissions + sci.embodied_emissions,
+            }),
         }
     }
 }
@@ -96,7 +135,7 @@ impl Sums {
         }
         let sum = Sum::of(record);
         if record.record == Kind::Host {
-            self.host.add(sum);
+            self.host.add(sum.clone());
             self.seconds += record.interval_seconds;
             self.estimated |= record.quality == Quality::Estimated;
             widen(&mut self.first, &record.timestamp, |new, old| new < old);

@@ -91,10 +91,80 @@ fn every_format_holds_the_rows() {
     assert_eq!(json["rows"][0]["name"], "idle");
     assert_eq!(json["rows"].as_array().unwrap().len(), 6);
     let csv = render(&report, ReportFormat::Csv);
-    assert!(csv.starts_with("name,cpu_seconds,energy_joules,energy_kwh,emissions_kg,mean_power_watts,share_percent\n"));
+    assert!(csv.starts_with(
+        "name,cpu_seconds,energy_joules,energy_kwh,emissions_kg,mean_power_watts,share_percent,\
+         embodied_kg,functional_unit,functional_units,sci_grams_per_unit\n"
+    ));
     assert_eq!(csv::Reader::from_reader(csv.as_bytes()).records().count(), 6);
     let html = render(&report, ReportFormat::Html);
     assert!(html.contains("model_management") && !html.contains("<b>\\x"), "{html}");
+}
+
+#[test]
+fn sci_is_of_the_sums_and_not_a_mean_of_intervals() {
+    let root = tempfile::tempdir().unwrap();
+    let mut lines = Vec::new();
+    // The first has no unit, the second could not be counted, the others have very different figures.
+    for (second, units) in [(0, Some(0.0)), (15, None), (30, Some(10.0)), (45, Some(1000.0))] {
+        let mut snapshot = fixture::snapshot();
+        snapshot.timestamp = "2026-03-01T10:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs(second);
+        let sci = snapshot.components[0].sci.as_mut().unwrap();
+        sci.counted = sci.counted.zip(units).map(|(counted, units)| crate::carbon::Sci { units, ..counted });
+        lines.extend(json::lines(&snapshot, &fixture::run_info()));
+    }
+    let file = root.path().join("emissions_20260301.json");
+    fs::write(&file, &lines).unwrap();
+    let now = "2026-03-01T12:00:00Z".parse().unwrap();
+    let read = || read(root.path(), ReportBy::Component, Duration::from_secs(86_400), now).unwrap();
+    let report = read();
+    let interval = fixture::snapshot().components[0].interval;
+    let expected = 3.0 * (interval.emissions.grams() + 0.4) / 1010.0;
+
+    let json: serde_json::Value = serde_json::from_str(&render(&report, ReportFormat::Json)).unwrap();
+    let rows = json["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "model_management").unwrap();
+    assert_eq!((&row["functional_unit"], &row["functional_units"]), (&"request".into(), &1010.0.into()));
+    let sci = row["sci_grams_per_unit"].as_f64().unwrap();
+    assert!((sci - expected).abs() < 1e-15, "{sci}, {expected}");
+    let embodied = |row: &serde_json::Value| row["embodied_kg"].as_f64().unwrap();
+    assert!((embodied(row) - 4.0 * 4e-4).abs() < 1e-15 && (embodied(&json["host"]) - 4e-3).abs() < 1e-15);
+    assert!((rows.iter().map(embodied).sum::<f64>() - 4e-3).abs() < 1e-15, "the rows sum to the host");
+    assert!(rows.iter().find(|row| row["name"] == "idle").unwrap()["sci_grams_per_unit"].is_null());
+
+    let cell = format!("{}/request", crate::export::figures::scaled(expected, "g"));
+    for format in [ReportFormat::Table, ReportFormat::Html] {
+        let text = render(&report, format);
+        for word in [&cell, "embodied", "SCI", "1010 request"] {
+            assert!(text.contains(word), "{word}\n{text}");
+        }
+    }
+
+    let other =
+        String::from_utf8(lines).unwrap().replacen("\"functional_unit\":\"request\"", "\"functional_unit\":\"<b>\"", 1);
+    fs::write(&file, other).unwrap();
+    let mixed = render(&read(), ReportFormat::Html);
+    assert!(mixed.contains("model_management changed its functional unit") && !mixed.contains("<b>"), "{mixed}");
+}
+
+#[test]
+fn rows_of_an_agent_that_knew_no_embodied_emissions_are_read() {
+    let text = String::from_utf8(interval("2026-03-01T10:00:00Z")).unwrap();
+    let old: String = text
+        .lines()
+        .map(|line| {
+            let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let fields = line.as_object_mut().unwrap();
+            fields.retain(|name, _| name != "sci" && !name.contains("embodied"));
+            format!("{line}\n")
+        })
+        .collect();
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("emissions_20260301.json"), old).unwrap();
+    let now = "2026-03-01T12:00:00Z".parse().unwrap();
+    let report = read(root.path(), ReportBy::Component, Duration::from_secs(86_400), now).unwrap();
+    assert_eq!((report.sums.damaged, report.sums.host.embodied_kg), (0, 0.0));
+    let table = render(&report, ReportFormat::Table);
+    assert!(!table.contains("embodied") && !table.contains("SCI"), "{table}");
 }
 
 #[test]

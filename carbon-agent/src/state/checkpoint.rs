@@ -1,5 +1,6 @@
 //! The checkpoint as data: the end of one interval, complete enough to go on from.
 
+use crate::carbon::SavedSci;
 use crate::clock;
 use crate::energy::{Readings, baseline};
 use crate::ledger;
@@ -50,6 +51,8 @@ pub struct Checkpoint {
     pub run: Run,
     pub period: period::Saved,
     pub books: ledger::Saved,
+    #[serde(default)]
+    pub sci: Vec<SavedSci>,
     pub baseline: baseline::Saved,
     /// The meters' raw counters, where they have any.
     pub readings: Option<Readings>,

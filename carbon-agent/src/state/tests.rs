@@ -1,4 +1,5 @@
 use super::*;
+use crate::carbon::{SavedSci, Sci};
 use crate::energy::{CounterReading, Domain, Meter, Readings, baseline, counter::MicroWatts};
 use crate::ledger::{self, SavedComponent, SavedMeter};
 use crate::period;
@@ -28,7 +29,13 @@ pub fn checkpoint(second: u64) -> Checkpoint {
             }],
             meters: vec![SavedMeter { meter, lifetime: MicroJoules(u64::MAX) }],
             run: Nanos(5),
+            amortised: Nanos(6),
         },
+        sci: vec![SavedSci {
+            component: "web".to_owned(),
+            functional_unit: "request".to_owned(),
+            lifetime: Sci { units: 0.1 + 0.2, ..Sci::default() },
+        }],
         baseline: baseline::Saved::default(),
         readings: Some(Readings {
             source: "rapl-powercap /sys/class/powercap".to_owned(),

@@ -164,7 +164,7 @@ impl Sample {
             CpuWindow { cpu, begin, end, idle, ..CpuWindow::default() }
         });
         let cpu = CpuSample { begin, end, cpus: cpus.collect(), tasks, cycles: Vec::new() };
-        let raw = RawSample { load: host_load(&cpu, topology), cpu, energy };
+        let raw = RawSample { load: host_load(&cpu, topology), cpu, energy, ..RawSample::default() };
         Played { at: end.seconds(), raw, truth: self.truth }
     }
 }

@@ -29,6 +29,9 @@ const ROUNDS: usize = 8;
 /// Noise below this share of the mean power is not believed: counters step, readings are a moment apart.
 const LEAST_NOISE: f64 = 0.003;
 
+/// As a share of the mean power: scatter that a meter may well have.
+const USUAL_NOISE: f64 = 0.02;
+
 /// A fitted line `power = intercept + slope × load` and what is known of its accuracy.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
@@ -99,7 +102,7 @@ impl Line {
         let (mean_power, mean_load) = (plain.y / plain.w, plain.x / plain.w);
         let least_noise = (LEAST_NOISE * mean_power).max(1e-6);
         let (mut intercept, mut slope) = plain.solve();
-        let mut noise = scatter(points, slope).max(least_noise);
+        let mut noise = scatter(points, slope, mean_power).max(least_noise);
         let mut sums = plain;
         for _ in 0..ROUNDS {
             let variance = |point: &Point| variance(noise, slope, point.load);
@@ -109,7 +112,7 @@ impl Line {
                 (HUBER / distance).min(1.0) / variance
             });
             (intercept, slope) = sums.solve();
-            noise = scatter(points, slope).max(least_noise);
+            noise = scatter(points, slope, mean_power).max(least_noise);
         }
         let spread = sums.spread().max(1e-12);
         let mean = sums.x / sums.w;
@@ -167,20 +170,35 @@ fn variance(noise: f64, slope: f64, load: f64) -> f64 {
 
 /// How well a reading repeats: from the differences between successive points of one level, what the slope explains
 /// taken out. (The distances from the line would do only if all loads cost the same.) The median makes it robust.
-fn scatter(points: &[(Point, f64)], slope: f64) -> f64 {
+///
+/// At load, points also differ because loads of differing cost take turns. That is no noise of the meter, and must not
+/// take the say from the few points near rest: beyond what a meter may well have, what such turns can explain is taken
+/// out, unless the points near rest scatter as much.
+fn scatter(points: &[(Point, f64)], slope: f64, mean_power: f64) -> f64 {
     let residual = |point: &Point| point.power - slope * point.load;
-    let mut steps: Vec<f64> = points
+    let mut steps: Vec<(f64, f64)> = points
         .windows(2)
         .filter(|pair| pair[0].0.level == pair[1].0.level && pair[0].1 >= 1.0)
-        .map(|pair| (residual(&pair[0].0) - residual(&pair[1].0)).abs())
+        .map(|pair| (pair[0].0.load, (residual(&pair[0].0) - residual(&pair[1].0)).abs()))
         .collect();
+    let Some((load, all)) = median_step(&mut steps) else { return 0.0 };
+    steps.retain(|(at, _)| *at < load / 2.0);
+    let near_rest = median_step(&mut steps).map_or(0.0, |(_, size)| size);
+    // Loads that take turns cost nothing to twice the mean: successive points differ by up to twice the active power.
+    let unexplained = (all.powi(2) - (2.0 * slope * load).powi(2)).max(0.0).sqrt();
+    all.min(unexplained.max(near_rest).max(USUAL_NOISE * mean_power))
+}
+
+/// The median load of steps, and the standard deviation of a point that their median size stands for: 1.4826 makes a
+/// standard deviation of a median distance, and a difference of two points has √2 of it.
+fn median_step(steps: &mut [(f64, f64)]) -> Option<(f64, f64)> {
     if steps.is_empty() {
-        return 0.0;
+        return None;
     }
     let middle = steps.len() / 2;
-    let (_, median, _) = steps.select_nth_unstable_by(middle, f64::total_cmp);
-    // 1.4826 makes a standard deviation of a median distance; a difference of two has √2 of it.
-    1.4826 / std::f64::consts::SQRT_2 * *median
+    let load = steps.select_nth_unstable_by(middle, |a, b| a.0.total_cmp(&b.0)).1.0;
+    let size = steps.select_nth_unstable_by(middle, |a, b| a.1.total_cmp(&b.1)).1.1;
+    Some((load, 1.4826 / std::f64::consts::SQRT_2 * size))
 }
 
 /// Robust standard deviation of the points about a line.

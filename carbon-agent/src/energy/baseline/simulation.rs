@@ -84,6 +84,19 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         scenario("idle 1 s, then one core for 6 h", 21_600.0, |t, random| {
             plain(20.0, background(random) + if t < 1.0 { 0.0 } else { 0.97 })
         }),
+        Scenario {
+            interval: 0.1,
+            ..scenario("turns of 1 s, 5 and 25 W, after 2 s of rest", 120.0, |t, random| {
+                let rest = background(random);
+                let watts = match t {
+                    _ if t < 2.0 => 0.0,
+                    _ if (t as u64).is_multiple_of(2) => 5.0,
+                    _ => 25.0,
+                };
+                let busy = if t < 2.0 { 0.0 } else { 1.0 };
+                Now { idle_watts: 20.0, active_watts: 15.0 * rest + watts * busy, busy_cpus: rest + busy }
+            })
+        },
         scenario("changing load", 300.0, |t, random| plain(20.0, stretches(t, random))),
         Scenario {
             outliers: 0.1,

@@ -49,6 +49,11 @@ fn one_core_is_charged_its_15_watts_within_2_percent_after_15_seconds() {
 }
 
 #[test]
+fn loads_that_take_turns_do_not_wash_out_two_seconds_of_rest() {
+    check_charged("turns of 1 s", 15.0, 120.0, 0.02);
+}
+
+#[test]
 fn hours_of_one_load_do_not_wash_out_one_second_of_rest() {
     check_charged("idle 1 s, then one core for 6 h", 15.0, 21_600.0, 0.02);
 }

@@ -29,7 +29,7 @@ impl Deck {
     }
 
     fn open(&self) -> Gpus {
-        Gpus::with(Box::new(self.clone())).expect("played cards answer").expect("there is one")
+        Gpus::with(Box::new(self.clone()), 0).expect("played cards answer").expect("there is one")
     }
 }
 
@@ -69,13 +69,19 @@ impl Cards for Deck {
 /// Energy by card, weight by pid, kinds of faults.
 type Seen = (Vec<(u32, u64)>, Vec<(u32, u64)>, Vec<&'static str>);
 
-fn sample(gpus: &mut Gpus) -> Seen {
+fn read(gpus: &mut Gpus) -> (EnergySample, GpuUse) {
+    let mut energy = EnergySample::default();
     gpus.latch();
-    let sample = gpus.resolve();
+    let used = gpus.resolve(&mut energy);
+    (energy, used)
+}
+
+fn sample(gpus: &mut Gpus) -> Seen {
+    let (energy, used) = read(gpus);
     (
-        sample.energy.deltas.iter().map(|delta| (delta.meter.socket, delta.energy.0)).collect(),
-        sample.users.iter().map(|user| (user.pid, user.weight)).collect(),
-        sample.energy.faults.iter().map(|fault| fault.kind).collect(),
+        energy.deltas.iter().map(|delta| (delta.meter.socket, delta.energy.0)).collect(),
+        used.users.iter().map(|user| (user.pid, user.weight)).collect(),
+        energy.faults.iter().map(|fault| fault.kind).collect(),
     )
 }
 
@@ -101,17 +107,28 @@ fn energy_is_counted_and_users_weigh_by_their_share() {
 }
 
 #[test]
+fn another_process_counts_on() {
+    let deck = Deck::new(vec![Played { millijoules: Some(5000), ..Played::default() }]);
+    let mut gpus = deck.open();
+    sample(&mut gpus);
+    let left: Vec<CounterReading> = gpus.readings().collect();
+    deck.with(0, |card| card.millijoules = Some(5200));
+    let mut next = deck.open();
+    next.resume(&left);
+    assert_eq!(sample(&mut next).0, [(0, 200_000)]);
+}
+
+#[test]
 fn an_old_card_gives_watts() {
     let deck = Deck::new(vec![Played { milliwatts: 100_000, percent: 50, ..Played::default() }]);
     let mut gpus = deck.open();
     sample(&mut gpus);
     std::thread::sleep(std::time::Duration::from_millis(20));
-    gpus.latch();
-    let sample = gpus.resolve();
-    let delta = sample.energy.deltas[0];
+    let (energy, used) = read(&mut gpus);
+    let delta = energy.deltas[0];
     let wall = delta.end.0 - delta.begin.0;
     assert!(delta.energy.0.abs_diff(wall / 10) <= 1, "100 W: a microjoule each 10 ns");
-    assert!(sample.loads[0].busy.0.abs_diff(wall / 2) <= 100);
+    assert!(used.loads[0].busy.0.abs_diff(wall / 2) <= 100);
 }
 
 #[test]
@@ -145,9 +162,9 @@ fn answers_are_sorted_by_what_can_be_done() {
 
 #[test]
 fn a_host_without_cards_is_no_error() {
-    assert!(Gpus::with(Box::new(Deck::default())).expect("no cards").is_none());
+    assert!(Gpus::with(Box::new(Deck::default()), 0).expect("no cards").is_none());
     // On this host, whatever it is: loading must not fail for want of a driver.
-    match Gpus::open() {
+    match Gpus::open(0) {
         Ok(Some(gpus)) => eprintln!("{}", gpus.describe()),
         Ok(None) => eprintln!("no NVIDIA driver here"),
         Err(error) => assert_ne!(error.kind, "absent"),

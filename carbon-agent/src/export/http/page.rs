@@ -82,7 +82,10 @@ fn cards(page: &mut String, snapshot: &Snapshot) -> fmt::Result {
     card(page, "Power", &scaled(interval.energy.total().watts_over(snapshot.duration), "W"), &source)?;
     let kwh = scaled(total.energy.total().kwh() * 1e3, "Wh");
     card(page, "Energy, this run", &scaled(total.energy.total().joules(), "J"), &kwh)?;
-    let since = format!("this period; {} this run", scaled(total.emissions.grams(), "g"));
+    let mut since = format!("this period; {} this run", scaled(total.emissions.grams(), "g"));
+    if snapshot.embodied {
+        since += &format!(", and {} embodied", scaled(total.embodied.grams(), "g"));
+    }
     card(page, "CO₂e", &scaled(snapshot.period_emissions.grams(), "g"), &since)?;
     card(page, "CPU busy", &format!("{busy:.1} %"), cpu_time)?;
     let kind = format!("g/kWh, {zone}, {}", intensity.kind);
@@ -192,7 +195,16 @@ mod tests {
     #[test]
     fn totals_components_processes_and_stages_are_there() {
         let page = page(&fixture::run_info());
-        for expected in ["TTA-Staging", "21.6 W", "380", "model_management", "4242", "ollama.service", "measured"] {
+        for expected in [
+            "TTA-Staging",
+            "21.6 W",
+            "380",
+            "model_management",
+            "4242",
+            "ollama.service",
+            "measured",
+            "4.00 g embodied",
+        ] {
             assert!(page.contains(expected), "{expected}\n{page}");
         }
         assert!(page.contains("no zone configured: &lt;world&gt; average"));

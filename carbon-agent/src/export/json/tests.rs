@@ -105,6 +105,45 @@ fn component_lines_are_cumulative_where_codecarbon_is() {
 }
 
 #[test]
+fn embodied_emissions_are_beside_the_operational_ones_and_sum_to_the_hosts() {
+    let (host, components) = (of_kind("host").remove(0), of_kind("component"));
+    assert_eq!((&host["interval_embodied_emissions"], &host["embodied_emissions"]), (&1e-3.into(), &4e-3.into()));
+    let sum: f64 = components.iter().map(|line| line["interval_embodied_emissions"].as_f64().unwrap()).sum();
+    assert!((sum - 1e-3).abs() < 1e-15, "{sum}");
+    assert!(of_kind("process").iter().all(|line| line.get("interval_embodied_emissions").is_none()));
+
+    let mut unknown = fixture::snapshot();
+    unknown.embodied = false;
+    let text = String::from_utf8(lines(&unknown, &fixture::run_info())).unwrap();
+    assert!(!text.contains("embodied"), "not known is not zero");
+}
+
+#[test]
+fn a_functional_unit_has_figures_of_its_own_time() {
+    let lines = of_kind("component");
+    let sci = &lines[0]["sci"];
+    let interval = fixture::snapshot().components[0].interval;
+    assert_eq!(
+        (&sci["functional_unit"], &sci["units"], &sci["seconds"]),
+        (&"request".into(), &40.0.into(), &15.0.into())
+    );
+    assert_eq!(sci["operational_emissions"], interval.emissions.kilograms());
+    assert_eq!(sci["embodied_emissions"], 4e-4);
+    let grams = interval.emissions.grams() + 0.4;
+    assert!((sci["grams_per_unit"].as_f64().unwrap() - grams / 40.0).abs() < 1e-15);
+    assert!(lines[1].get("sci").is_none(), "a component without a unit has none");
+
+    let mut snapshot = fixture::snapshot();
+    let sci = snapshot.components[0].sci.as_mut().unwrap();
+    sci.counted.as_mut().unwrap().units = 0.0;
+    let line = serde_json::to_value(component(&snapshot, &fixture::run_info(), &snapshot.components[0])).unwrap();
+    assert_eq!((&line["sci"]["units"], line["sci"].get("grams_per_unit")), (&0.0.into(), None));
+    snapshot.components[0].sci.as_mut().unwrap().counted = None;
+    let line = serde_json::to_value(component(&snapshot, &fixture::run_info(), &snapshot.components[0])).unwrap();
+    assert!(line.get("sci").is_none(), "a count that could not be read is absent");
+}
+
+#[test]
 fn process_lines_name_the_process_and_nothing_secret() {
     let lines = of_kind("process");
     assert_eq!(lines[0]["pid"], 4242);

@@ -98,6 +98,18 @@ families! {
     COMPONENT_CO2E: Counter "carbon_component_co2e_grams_total" ["grams"] ("component")
         "Grams of operational CO2e of a component"
         Ever "sum by (component) (rate(carbon_component_co2e_grams_total[5m])) * 3600"
+    COMPONENT_EMBODIED: Counter "carbon_component_embodied_co2e_grams_total" ["grams"] ("component")
+        "Grams of embodied CO2e of a component: its part of the machine's manufacture, by its share of the energy"
+        Ever "sum by (component) (increase(carbon_component_embodied_co2e_grams_total[1d]))"
+    FUNCTIONAL_UNITS: Counter "carbon_component_functional_units_total" [""] ("component", "functional_unit")
+        "Functional units of a component that were counted; absent until its count was read"
+        Ever "sum by (component, functional_unit) (increase(carbon_component_functional_units_total[1d]))"
+    SCI_CO2E: Counter "carbon_component_sci_co2e_grams_total" ["grams"] ("component", "functional_unit")
+        "Grams of CO2e, operational and embodied, of the time whose functional units were counted; per unit it is SCI"
+        Ever "increase(carbon_component_sci_co2e_grams_total[1d]) / increase(carbon_component_functional_units_total[1d])"
+    SCI: Gauge "carbon_component_sci_grams_per_unit" ["grams_per_unit"] ("component", "functional_unit")
+        "Software Carbon Intensity between the last two counts; absent where there were no units or no count"
+        Interval "topk(5, carbon_component_sci_grams_per_unit)"
     HOST_ENERGY: Counter "carbon_host_energy_joules_total" ["joules"] ("domain", "socket")
         "Energy that a meter counted; core and uncore are parts of package, psys holds all"
         Ever "sum by (instance) (increase(carbon_host_energy_joules_total{domain=~\"package|dram|gpu\"}[1d])) / 3.6e6"
@@ -216,6 +228,7 @@ fn unit(family: &Family) -> &'static str {
         "kg" => "kg CO2e",
         "grams" => "g CO2e",
         "grams_per_kwh" => "g CO2e/kWh",
+        "grams_per_unit" => "g CO2e/unit",
         "seconds" => "s",
         "bytes" => "B",
         "intervals" => "intervals",

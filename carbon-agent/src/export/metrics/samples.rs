@@ -6,6 +6,7 @@ use crate::export::RunInfo;
 use crate::export::published::Publication;
 use crate::ledger::reserved;
 use crate::snapshot::{ProcessIdentity, ProcessRow, Snapshot, StageStatus};
+use crate::units::Emissions;
 use std::collections::BTreeMap;
 
 /// One line of the exposition.
@@ -60,8 +61,8 @@ impl Gathered {
 fn host(to: &mut Gathered, snapshot: &Snapshot, run: &RunInfo) {
     to.add(&family::EMISSIONS, [&run.project_name], snapshot.period_emissions.kilograms());
     to.add(&family::CO2E, ["operational"], snapshot.host_lifetime.emissions.grams());
-    if let Some(embodied) = snapshot.embodied_lifetime {
-        to.add(&family::CO2E, ["embodied"], embodied.grams());
+    if knows_embodied(snapshot) {
+        to.add(&family::CO2E, ["embodied"], snapshot.host_lifetime.embodied.grams());
     }
     for row in &snapshot.meters {
         let labels = [row.meter.domain.name(), &row.meter.socket.to_string()];
@@ -76,11 +77,29 @@ fn host(to: &mut Gathered, snapshot: &Snapshot, run: &RunInfo) {
     }
 }
 
+/// A counter that was once begun goes on, also when the operator takes the figure back.
+fn knows_embodied(snapshot: &Snapshot) -> bool {
+    snapshot.embodied || snapshot.host_lifetime.embodied > Emissions(0)
+}
+
 fn components(to: &mut Gathered, snapshot: &Snapshot, run: &RunInfo) {
     for row in &snapshot.components {
         let name = row.component.as_str();
         to.add(&family::COMPONENT_EMISSIONS, [&run.project_name, name], row.period_emissions.kilograms());
         to.add(&family::COMPONENT_CO2E, [name], row.lifetime.emissions.grams());
+        if knows_embodied(snapshot) {
+            to.add(&family::COMPONENT_EMBODIED, [name], row.lifetime.embodied.grams());
+        }
+        if let Some(sci) = &row.sci {
+            let labels = [name, &sci.functional_unit];
+            if let Some(lifetime) = &sci.lifetime {
+                to.add(&family::FUNCTIONAL_UNITS, labels, lifetime.units);
+                to.add(&family::SCI_CO2E, labels, lifetime.emissions().grams());
+            }
+            if let Some(grams) = sci.counted.and_then(|counted| counted.grams_per_unit()) {
+                to.add(&family::SCI, labels, grams);
+            }
+        }
         to.add(&family::COMPONENT_POWER, [name], row.interval.energy.total().watts_over(snapshot.duration));
         to.add(&family::COMPONENT_CPU, [name], row.lifetime.cpu.seconds());
         for domain in &snapshot.domains {

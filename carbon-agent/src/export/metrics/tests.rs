@@ -2,6 +2,7 @@ use super::family::{self, Kind, Since};
 use super::*;
 use crate::export::fixture;
 use crate::export::published::Publication;
+use crate::units::Emissions;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
@@ -37,9 +38,16 @@ fn every_family_of_the_table_is_emitted_with_its_labels() {
 fn values_are_the_snapshots() {
     let text = classic(series());
     let snapshot = fixture::snapshot();
-    let number = |start| line(&text, start).parse::<f64>().unwrap();
+    let number = |start: &str| line(&text, start).parse::<f64>().unwrap();
     assert_eq!(number("carbon_emissions_kg{project=\"TTA-Staging\"}"), snapshot.period_emissions.kilograms());
     assert_eq!(number("carbon_co2e_grams_total{scope=\"embodied\"}"), 10.0);
+    assert_eq!(number("carbon_component_embodied_co2e_grams_total{component=\"model_management\"}"), 4.0);
+    assert_eq!(number("carbon_component_embodied_co2e_grams_total{component=\"kernel\"}"), 0.0);
+    let unit = "{component=\"model_management\",functional_unit=\"request\"}";
+    assert_eq!(number(&format!("carbon_component_functional_units_total{unit}")), 400.0);
+    let grams = snapshot.components[0].lifetime.emissions.grams() + 4.0;
+    assert!((number(&format!("carbon_component_sci_co2e_grams_total{unit}")) - grams).abs() < 1e-12);
+    assert!((number(&format!("carbon_component_sci_grams_per_unit{unit}")) - grams / 400.0).abs() < 1e-12);
     assert_eq!(number("carbon_host_idle_power_watts{domain=\"package\",socket=\"0\"}"), 10.0);
     assert_eq!(
         number("carbon_host_power_watts{domain=\"dram\",socket=\"0\"}"),
@@ -62,6 +70,22 @@ fn values_are_the_snapshots() {
     assert_eq!(number("carbon_errors_total{stage=\"energy\",kind=\"implausible\"}"), 2.0);
     assert_eq!(number("carbon_last_sample_timestamp_seconds"), 1_772_366_415.001);
     assert!(!text.contains("comm=\"other\""), "a sum over changing processes is no counter");
+}
+
+#[test]
+fn what_is_not_known_is_absent() {
+    let mut publication = fixture::publication();
+    publication.snapshot.components[0].sci.as_mut().unwrap().counted = None;
+    let text = classic(collect(Some(&publication), &fixture::run_info(), None));
+    assert!(!text.contains("carbon_component_sci_grams_per_unit{"), "a count that could not be read is no zero");
+    assert!(text.contains("carbon_component_functional_units_total{"), "what was counted before stands");
+    publication.snapshot.components[0].sci.as_mut().unwrap().lifetime = None;
+    publication.snapshot.embodied = false;
+    publication.snapshot.host_lifetime.embodied = Emissions(0);
+    let text = classic(collect(Some(&publication), &fixture::run_info(), None));
+    for absent in ["functional_units", "sci_co2e", "embodied_co2e", "scope=\"embodied\""] {
+        assert!(!text.contains(absent), "{absent}");
+    }
 }
 
 #[test]

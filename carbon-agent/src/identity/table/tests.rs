@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock;
 use crate::identity::cgroup::Container;
 use crate::identity::names::{NameSource, Names};
 use crate::identity::rules::{Field, Match, Rule, RuleSet};
@@ -138,7 +139,7 @@ fn this_living_process_is_kept() {
     let (mut table, mut policy) = (ProcessTable::new(Host::new("/proc".as_ref(), "/sys".as_ref())), Policy::Nothing);
     let pid = std::process::id();
     let stat = stat::read("/proc".as_ref(), pid).unwrap();
-    observe(&mut table, &mut policy, &[task(pid, stat.start * stat::tick() + 5, 1, "a")]);
+    observe(&mut table, &mut policy, &[task(pid, stat.start * clock::tick() + 5, 1, "a")]);
     for _ in 0..2 * ROUNDS {
         table.forget_ended();
     }
@@ -166,11 +167,11 @@ fn an_adopted_command_takes_its_descendants_along() {
 fn adoption_is_of_the_process_that_bears_the_pid_now() {
     let host = Host::new("/proc".as_ref(), "/sys".as_ref());
     let pid = std::process::id();
-    let start = stat::read("/proc".as_ref(), pid).unwrap().start * stat::tick();
+    let start = stat::read("/proc".as_ref(), pid).unwrap().start * clock::tick();
     let mut table = ProcessTable::new(host);
     table.adopt(pid, "command");
-    observe(&mut table, &mut Policy::Nothing, &[task(pid, start - stat::tick(), 1, "before")]);
-    assert_eq!(component(&table, pid, start - stat::tick()), "unassigned");
+    observe(&mut table, &mut Policy::Nothing, &[task(pid, start - clock::tick(), 1, "before")]);
+    assert_eq!(component(&table, pid, start - clock::tick()), "unassigned");
     table.adopt(pid, "command");
     observe(&mut table, &mut Policy::Nothing, &[task(pid, start + 3, 1, "this")]);
     assert_eq!(component(&table, pid, start + 3), "command");
@@ -188,7 +189,7 @@ impl Proc {
     fn process(&self, pid: u32, start: u64, parent: u32, comm: &str, cgroup: &str) {
         let directory = self.0.path().join(pid.to_string());
         std::fs::create_dir_all(&directory).unwrap();
-        let ticks = start / stat::tick();
+        let ticks = start / clock::tick();
         let stat = format!("{pid} ({comm}) S {parent} 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {ticks} 0\n");
         std::fs::write(directory.join("stat"), stat).unwrap();
         std::fs::write(directory.join("cgroup"), format!("0::{cgroup}\n")).unwrap();

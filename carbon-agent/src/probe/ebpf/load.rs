@@ -99,7 +99,8 @@ fn kernel_types(wanted: TypeInformation) -> Result<(Btf, TaskLayout), String> {
         return Err("type information of the kernel not used, as asked".into());
     }
     let data = fs::read(KERNEL_TYPES).map_err(|error| format!("{KERNEL_TYPES}: {error}"))?;
-    let known = KernelTypes::parse(&data).and_then(|types| Ok((types.task_layout()?, types.skeleton(b"btf_trace_"))));
+    let hooks: Vec<&str> = TYPED.iter().chain(&TYPED_INTERRUPTS).map(|(_, hook)| *hook).collect();
+    let known = KernelTypes::parse(&data).and_then(|types| Ok((types.task_layout()?, types.skeleton(&hooks))));
     let (layout, skeleton) = known.map_err(|error| format!("{KERNEL_TYPES}: {error}"))?;
     drop(data);
     let btf =

@@ -1,6 +1,7 @@
 //! What `/proc` knows of a task that the kernel program has not described yet: one that has been on its CPU
 //! for a whole sample without a single switch. Asked at most once per such task, not each sample.
 
+use crate::clock;
 use crate::probe::{Comm, ProcessKey, TaskTime};
 use crate::units::Nanos;
 use procfs::process::Process;
@@ -80,7 +81,7 @@ impl Names {
 fn look_up(procfs: &Path, process: ProcessKey, tid: u32) -> Known {
     read(procfs, process.pid, tid)
         // Another process may own the pid by now.
-        .filter(|known| process.start.0 == 0 || known.start.0.abs_diff(process.start.0) <= tick())
+        .filter(|known| process.start.0 == 0 || known.start.0.abs_diff(process.start.0) <= clock::tick())
         .unwrap_or_default()
 }
 
@@ -94,11 +95,6 @@ fn read(procfs: &Path, pid: u32, tid: u32) -> Option<Known> {
         comm: Comm::from_bytes(stat.comm.as_bytes()),
         parent: stat.ppid as u32,
         kernel_thread: stat.flags & KERNEL_THREAD != 0,
-        start: Nanos(stat.starttime * tick()),
+        start: Nanos(stat.starttime * clock::tick()),
     })
-}
-
-/// A clock tick in nanoseconds.
-fn tick() -> u64 {
-    1_000_000_000 / procfs::ticks_per_second().max(1)
 }

@@ -1,7 +1,7 @@
 //! The kernel's type information with nearly everything left out.
 //!
 //! To attach at a BTF tracepoint aya needs the number of one type, and builds a graph of all 150,000 to look it up. It is
-//! given the same numbers with empty types in all places but those that it will look for, which is smaller.
+//! given the same numbers with empty types in all places but those that it will look for, and none after the last of them.
 
 use super::layout::KernelTypes;
 
@@ -14,20 +14,26 @@ const EMPTY: [u32; 3] = [0, 7 << 24, 0];
 const HEADER: u32 = 24;
 
 impl KernelTypes<'_> {
-    /// Type information in which only typedefs named `prefix…` are left, each at its number.
-    pub fn skeleton(&self, prefix: &[u8]) -> Vec<u8> {
+    /// Type information in which only the typedefs named `btf_trace_<tracepoint>` are left, each at its number.
+    pub fn skeleton(&self, tracepoints: &[&str]) -> Vec<u8> {
+        let wanted = |at: usize| {
+            let name = || self.name(self.word(at)).strip_prefix(b"btf_trace_");
+            self.kind(at) == TYPEDEF && name().is_some_and(|name| tracepoints.iter().any(|it| it.as_bytes() == name))
+        };
+        let begins = &self.begins[1..];
+        let kept = begins.iter().rposition(|begin| wanted(*begin as usize)).map_or(0, |last| last + 1);
         let mut strings = vec![0u8];
-        let types = 12 * (self.begins.len() - 1);
+        let types = 12 * kept;
         let mut out = Vec::with_capacity(HEADER as usize + types + 8192);
         out.extend_from_slice(&MAGIC.to_ne_bytes());
         out.extend_from_slice(&[VERSION, 0]);
         let mut put = |word: u32| out.extend_from_slice(&word.to_ne_bytes());
         // The length of the strings is filled in at the end.
         [HEADER, 0, types as u32, types as u32, 0].into_iter().for_each(&mut put);
-        for begin in &self.begins[1..] {
+        for begin in &begins[..kept] {
             let at = *begin as usize;
-            let name = self.name(self.word(at));
-            if self.kind(at) == TYPEDEF && name.starts_with(prefix) {
+            if wanted(at) {
+                let name = self.name(self.word(at));
                 [strings.len() as u32, self.word(at + 4), self.word(at + 8)].into_iter().for_each(&mut put);
                 strings.extend_from_slice(name);
                 strings.push(0);
@@ -52,14 +58,14 @@ mod tests {
             eprintln!("no kernel type information on this machine");
             return;
         };
-        let small = KernelTypes::parse(&data).unwrap().skeleton(b"btf_trace_");
+        let small = KernelTypes::parse(&data).unwrap().skeleton(&["sched_switch", "softirq_exit"]);
         assert!(small.len() < data.len() / 2);
-        let types = KernelTypes::parse(&small).unwrap();
-        assert_eq!(types.begins.len(), KernelTypes::parse(&data).unwrap().begins.len());
         let number = |data: &[u8]| {
             let types = KernelTypes::parse(data).unwrap();
-            let named = |at: &u32| types.name(types.word(*at as usize)) == b"btf_trace_sched_switch";
-            types.begins[1..].iter().position(named).unwrap()
+            ["btf_trace_sched_switch", "btf_trace_softirq_exit"].map(|name| {
+                let named = |at: &u32| types.name(types.word(*at as usize)) == name.as_bytes();
+                types.begins[1..].iter().position(named).unwrap()
+            })
         };
         assert_eq!(number(&small), number(&data));
         Btf::parse(&small, Endianness::default()).unwrap();

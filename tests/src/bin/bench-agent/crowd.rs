@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Asleep for good.
     Idle,

@@ -37,8 +37,12 @@ struct Arguments {
     crowd: Option<Vec<String>>,
 }
 
-const CROWDS: [(Kind, u32); 4] =
-    [(Kind::Idle, 0), (Kind::Idle, 2_000), (Kind::Idle, 8_000), (Kind::Active { hertz: 10 }, 1_000)];
+const ACTIVE: Kind = Kind::Active { hertz: 10 };
+const CROWDS: [(Kind, u32); 4] = [(Kind::Idle, 0), (Kind::Idle, 2_000), (Kind::Idle, 8_000), (ACTIVE, 1_000)];
+
+/// Seconds from sample to sample: as installed; and as fast as can be configured, which tells apart loads that take turns.
+const USUAL: &str = "1";
+const FAST: &str = "0.1";
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -55,24 +59,31 @@ fn main() -> Result<()> {
     let scaphandre = if arguments.with_scaphandre { Scaphandre::find(folder.path())? } else { None };
     let seconds = Duration::from_secs(arguments.seconds);
 
-    println!("agent: carbon-agent run, one sample a second, one export in 15 seconds, {seconds:?} for each figure");
+    println!(
+        "agent: carbon-agent run, one sample a second (or as said), one export in 15 seconds, {seconds:?} for each figure"
+    );
     println!("CPU in % of one core; memory: resident at the end, most ever resident (MB)\n");
     println!(
-        "{:26} {:>7} {:>6} {:>6}   {:>10} {:>6}   {:>6}",
+        "{:29} {:>7} {:>6} {:>6}   {:>10} {:>6}   {:>6}",
         "crowd", "agent", "RSS", "peak", "Scaphandre", "RSS", "ratio"
     );
     for (index, (kind, size)) in CROWDS.into_iter().enumerate() {
         let crowd = Crowd::gather(kind, size)?;
-        let ours = subject::agent(agent, &tree, &folder.path().join(format!("out{index}")), seconds)?;
+        let output = |rate: &str| folder.path().join(format!("out{index}-{rate}"));
+        let ours = subject::agent(agent, &tree, &output(USUAL), USUAL, seconds)?;
         let theirs = scaphandre.as_ref().map(|it| it.measure(&tree, seconds)).transpose()?;
         print(&format!("{size} {kind}"), ours, theirs);
+        if kind == ACTIVE || size == 0 {
+            let fast = subject::agent(agent, &tree, &output(FAST), FAST, seconds)?;
+            print(&format!("the same, sampled at {FAST} s"), fast, None);
+        }
         crowd.dismiss()?;
     }
     readback::measure()
 }
 
 fn print(crowd: &str, ours: Cost, theirs: Option<Cost>) {
-    print!("{crowd:26} {:6.2}% {:6.1} {:6.1}", ours.percent, ours.resident, ours.peak);
+    print!("{crowd:29} {:6.2}% {:6.1} {:6.1}", ours.percent, ours.resident, ours.peak);
     match theirs {
         Some(theirs) => {
             println!("   {:9.2}% {:6.1}   {:5.0}×", theirs.percent, theirs.resident, theirs.percent / ours.percent)

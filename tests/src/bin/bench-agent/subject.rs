@@ -66,11 +66,12 @@ impl Tree {
     }
 }
 
-/// The agent as it is installed: default intervals, kernel probe, meters of the tree.
-pub fn agent(binary: &Path, tree: &Tree, output: &Path, seconds: Duration) -> Result<Cost> {
+/// The agent as it is installed, but for the seconds from sample to sample: kernel probe, meters of the tree.
+pub fn agent(binary: &Path, tree: &Tree, output: &Path, sample_interval: &str, seconds: Duration) -> Result<Cost> {
     fs::create_dir_all(output)?;
     let mut command = Command::new(binary);
     command.args(["run", "--probe", "ebpf", "--energy", "rapl", "--listen", "127.0.0.1:0", "--interval", "15"]);
+    command.args(["--sample-interval", sample_interval]);
     command.arg("--powercap").arg(tree.powercap()).arg("--output-dir").arg(output);
     command.current_dir(output).env("CARBON_STATE_DIR", output.join("state"));
     let running = Started::start(&mut command)?;

@@ -91,6 +91,7 @@ impl Machine {
                 run,
                 lifetime: run,
                 period_emissions: run.emissions,
+                sci: None,
             });
         }
         self.host_run += host;
@@ -118,7 +119,7 @@ impl Machine {
             host_run: self.host_run,
             host_lifetime: self.host_run,
             period_emissions: self.host_run.emissions,
-            embodied_lifetime: None,
+            embodied: false,
             memory_used: Some((4 << 30) + self.dice.roll(1 << 30)),
             meters: meters.to_vec(),
             components,
@@ -143,7 +144,8 @@ impl Machine {
         energy[Domain::Package] = MicroJoules(self.dice.roll(most));
         energy[Domain::Dram] = MicroJoules(self.dice.roll(most / 8));
         let emissions = Emissions::of(energy.total(), MILLIGRAMS_PER_KWH);
-        Usage { cpu: Nanos(self.dice.roll(self.interval.0 / 4)), energy, emissions }
+        let cpu = Nanos(self.dice.roll(self.interval.0 / 4));
+        Usage { cpu, energy, emissions, embodied: Emissions(0) }
     }
 
     fn process(&mut self, n: usize, timestamp: Timestamp) -> ProcessRow {
