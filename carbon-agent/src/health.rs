@@ -64,7 +64,7 @@ impl Health {
     pub fn of(published: &Published, run: &RunInfo) -> Self {
         let latest = published.latest();
         let latest = latest.as_ref().map(|latest| (&*latest.publication, latest.at.elapsed()));
-        judge(latest, published.started().elapsed(), run)
+        judge(latest, published.writing(), published.started().elapsed(), run)
     }
 
     /// As a terminal shows it: `✅ Carbon component: OK`, then a line for each check.
@@ -87,13 +87,23 @@ impl Health {
     }
 }
 
-/// `latest` comes with its age by the monotonic clock; `uptime` is that of the agent.
-fn judge(latest: Option<(&Publication, Duration)>, uptime: Duration, run: &RunInfo) -> Health {
+/// No healthy disk takes longer for an interval: the rows wait in memory by then.
+const STALLED: Duration = Duration::from_secs(3);
+
+/// `latest` comes with its age by the monotonic clock; `writing` is how long the write under way has taken; `uptime` is
+/// that of the agent.
+fn judge(
+    latest: Option<(&Publication, Duration)>,
+    writing: Option<Duration>,
+    uptime: Duration,
+    run: &RunInfo,
+) -> Health {
     let stages = latest.map(|(publication, _)| publication.stages()).unwrap_or_default();
     let files = latest.and_then(|(publication, _)| publication.files.as_ref());
     let limit = freshness_limit(run.interval);
     let files_state = stages.iter().find(|state| state.stage == Stage::Files).filter(|_| files.is_some());
-    let mut checks = vec![output(run, files_state)];
+    let stalled = writing.filter(|time| *time > STALLED);
+    let mut checks = vec![output(run, files_state, stalled)];
     let refused = stages.iter().find(|state| state.stage == Stage::Config && state.status != StageStatus::Ok);
     let valid = refused.is_none();
     checks.push(match refused {
@@ -113,7 +123,7 @@ fn judge(latest: Option<(&Publication, Duration)>, uptime: Duration, run: &RunIn
         };
         checks.push(Check { status: state.status, text: format!("{name}: {}", state.reason) });
     }
-    checks.push(freshness(latest.map(|(_, age)| age), uptime, limit));
+    checks.push(freshness(latest.map(|(_, age)| age), stalled, uptime, limit));
     Health {
         status: checks.iter().map(|check| check.status).max().unwrap_or(StageStatus::Ok),
         producer: PRODUCER.into(),
@@ -128,7 +138,7 @@ fn judge(latest: Option<(&Publication, Duration)>, uptime: Duration, run: &RunIn
         },
         output_directory: files.map(|files| OutputDirectory {
             path: files.dir.clone(),
-            writable: files.state.status == StageStatus::Ok,
+            writable: files.state.status == StageStatus::Ok && stalled.is_none(),
             last_write: files.last_write.map(crate::export::rfc3339),
             waiting_intervals: files.waiting_intervals,
             dropped_lines: files.dropped_lines,
@@ -142,8 +152,16 @@ fn freshness_limit(interval: Duration) -> Duration {
     interval * 3 + Duration::from_secs(5)
 }
 
-fn output(run: &RunInfo, state: Option<&StageState>) -> Check {
+fn output(run: &RunInfo, state: Option<&StageState>, stalled: Option<Duration>) -> Check {
     let dir = run.output_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
+    if let Some(time) = stalled {
+        let text = format!(
+            "Output directory: the disk of {dir} or of the state has held up a write for {} s; sampling goes on and \
+             rows wait in memory",
+            time.as_secs()
+        );
+        return Check { status: StageStatus::Degraded, text };
+    }
     match state {
         None if dir.is_empty() => Check { status: StageStatus::Ok, text: "Output directory: none configured".into() },
         None => {
@@ -158,16 +176,13 @@ fn output(run: &RunInfo, state: Option<&StageState>) -> Check {
     }
 }
 
-fn freshness(age: Option<Duration>, uptime: Duration, limit: Duration) -> Check {
+fn freshness(age: Option<Duration>, stalled: Option<Duration>, uptime: Duration, limit: Duration) -> Check {
+    let why = if stalled.is_some() { "what came after it is not written yet" } else { "sampling has stopped" };
     let (status, text) = match age {
         Some(age) if age <= limit => (StageStatus::Ok, format!("last interval ended {} s ago", age.as_secs())),
         Some(age) => (
             StageStatus::Failed,
-            format!(
-                "last interval ended {} s ago, more than {} s: sampling has stopped",
-                age.as_secs(),
-                limit.as_secs()
-            ),
+            format!("last interval ended {} s ago, more than {} s: {why}", age.as_secs(), limit.as_secs()),
         ),
         None if uptime <= limit => (StageStatus::Degraded, "the first interval has not ended yet".into()),
         None => (StageStatus::Failed, format!("no interval ended in {} s", uptime.as_secs())),

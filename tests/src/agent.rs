@@ -48,10 +48,13 @@ pub fn agent(arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with("CARBON_") || name.starts_with("TTA_") || name.starts_with("CODECARBON_") {
+        let ours = name.starts_with("CARBON_") || name.starts_with("TTA_");
+        if ours || name.to_lowercase().starts_with("codecarbon_") {
             command.env_remove(name);
         }
     }
+    // Nor does a `.codecarbon.config` of whoever runs the tests.
+    command.env("HOME", states());
     // A state that no other test and no daemon of this machine shares.
     command.env("CARBON_STATE_DIR", fresh_state());
     command
@@ -60,9 +63,13 @@ pub fn agent(arguments: &[&str]) -> Command {
 /// A place for the state of one agent; made by the agent if it keeps any.
 fn fresh_state() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
+    states().join(COUNT.fetch_add(1, Ordering::Relaxed).to_string())
+}
+
+/// Where the states of this test process lie, and nothing else.
+fn states() -> &'static Path {
     static ROOT: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let root = ROOT.get_or_init(|| tempfile::Builder::new().prefix("carbon-state").tempdir().expect("a directory"));
-    root.path().join(COUNT.fetch_add(1, Ordering::Relaxed).to_string())
+    ROOT.get_or_init(|| tempfile::Builder::new().prefix("carbon-state").tempdir().expect("a directory")).path()
 }
 
 /// Waits until the agent has written into its output directory.

@@ -29,28 +29,31 @@ impl Release {
     }
 
     /// debootstrap's arguments before the directory and after it.
-    fn arguments(self) -> Result<(Vec<String>, &'static [&'static str])> {
+    fn arguments(self) -> Result<(Vec<String>, Option<String>)> {
         Ok(match self {
-            Release::Bookworm => (vec!["bookworm".to_owned()], &[]),
+            Release::Bookworm => (vec!["bookworm".to_owned()], None),
             Release::Jammy => {
-                (vec![format!("--keyring={}", ubuntu_keyring()?.display()), "jammy".to_owned()], &[UBUNTU])
+                let mirror = std::env::var(UBUNTU).with_context(|| format!("{UBUNTU} names a mirror of Ubuntu"))?;
+                let keyring = format!("--keyring={}", ubuntu_keyring(&mirror)?.display());
+                (vec![keyring, "jammy".to_owned()], Some(mirror))
             }
         })
     }
 }
 
-const UBUNTU: &str = "http://archive.ubuntu.com/ubuntu";
+/// Where Ubuntu's packages come from; not every machine that reaches Debian's reaches them.
+const UBUNTU: &str = "CARBON_TEST_UBUNTU_MIRROR";
 
 /// The keys that sign Ubuntu's archive: Debian has no package of them, so Ubuntu's own is taken, if it is the one known
 /// here.
-fn ubuntu_keyring() -> Result<PathBuf> {
+fn ubuntu_keyring(mirror: &str) -> Result<PathBuf> {
     const PACKAGE: &str = "pool/main/u/ubuntu-keyring/ubuntu-keyring_2021.03.26_all.deb";
     const SHA256: &str = "0d0e7ed6b112f5d03eabf3c7eb01ebdacf9c57714b279e90495cfc58c8c4520f";
     let folder = kept("ubuntu-keyring");
     fs::create_dir_all(&folder)?;
     let package = folder.join("package.deb");
     // debootstrap depends on wget.
-    run(Command::new("wget").args(["--quiet", "--output-document"]).arg(&package).arg(format!("{UBUNTU}/{PACKAGE}")))?;
+    run(Command::new("wget").args(["--quiet", "--output-document"]).arg(&package).arg(format!("{mirror}/{PACKAGE}")))?;
     let sum = run(Command::new("sha256sum").arg(&package))?;
     ensure!(sum.starts_with(SHA256), "{PACKAGE} is another than the one known: {sum}");
     run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&folder))?;

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod books;
 pub mod cgroups;
+pub mod codecarbon;
 pub mod contract;
 pub mod counter_page;
 pub mod daemon;

@@ -2,9 +2,10 @@
 //! to be dropped is counted.
 
 use carbon_tests::books::assert_closed;
-use carbon_tests::mount::Tmpfs;
+use carbon_tests::mount::{Disk, Tmpfs};
 use carbon_tests::need;
 use carbon_tests::setup::{Daemon, Setup};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -147,6 +148,115 @@ fn what_does_not_fit_into_memory_is_dropped_and_counted() {
     assert!(daemon.is_running());
     daemon.kill();
     assert_complete(&hosts(&setup.output));
+}
+
+/// Rows and state on a disk that can hang.
+fn on_disk(root: &Path, interval: f64, sample: f64) -> Option<(Disk, Setup)> {
+    let dir = root.join("disk");
+    let disk = Disk::mount(&dir, 64 << 20)?;
+    let mut setup = Setup::new(root, interval, sample).with(&["--probe", "procfs", "--energy", "model"]);
+    (setup.output, setup.state) = (dir.join("out"), dir.join("state"));
+    Some((disk, setup))
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_its_rows_and_nothing_else() {
+    let root = tempfile::tempdir().expect("a directory");
+    let Some((disk, setup)) = on_disk(root.path(), 0.2, 0.1) else { return };
+    let mut daemon = setup.start();
+    first_rows(&daemon);
+
+    let frozen = disk.freeze().expect("a frozen disk");
+    // Nothing that is under way gets through after this.
+    let from = Timestamp::now();
+    let before = hosts(&setup.output).len();
+    let begun = Instant::now();
+    let mut slowest = Duration::ZERO;
+    while begun.elapsed() < Duration::from_secs(6) {
+        let asked = Instant::now();
+        assert!(daemon.metrics().contains_key("carbon_last_write_timestamp_seconds"), "it answers meanwhile");
+        slowest = slowest.max(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let health = daemon.get("/health/carbon").expect("an answer");
+    assert!(health.contains("has held up a write for"), "{health}");
+    assert_eq!(hosts(&setup.output).len(), before, "the disk did hang");
+    let until = Timestamp::now();
+    drop(frozen);
+
+    daemon.wait_for("it goes on", LIMIT, |metrics| {
+        metrics["carbon_last_write_timestamp_seconds"] > until.as_millisecond() as f64 / 1e3
+    });
+    assert_healed(&daemon);
+    let health = daemon.get("/health/carbon").expect("an answer");
+    assert!(!health.contains("has held up a write for"), "{health}");
+    daemon.terminate();
+    let all = hosts(&setup.output);
+    assert_complete(&all);
+    // Sampled and closed at their times, not made up for afterwards.
+    let at = |row: &Value| row["timestamp"].as_str().and_then(|text| text.parse::<Timestamp>().ok()).expect("a time");
+    let meanwhile = all.iter().filter(|row| (from..until).contains(&at(row))).count();
+    assert!(meanwhile >= 15, "{meanwhile} intervals of 0.2 s ended in 6 s");
+    let longest = all.iter().map(|row| row["interval_seconds"].as_f64().expect("a number")).fold(0.0, f64::max);
+    assert!(longest < 2.0, "an interval took {longest} s");
+    println!(
+        "{meanwhile} intervals ended while the disk hung; slowest answer {slowest:?}; longest interval {longest} s"
+    );
+}
+
+#[test]
+fn a_disk_that_hangs_for_too_long_costs_rows_that_are_counted() {
+    let root = tempfile::tempdir().expect("a directory");
+    // 240 intervals may wait for the writer: six seconds here, an hour at the default interval.
+    let Some((disk, setup)) = on_disk(root.path(), 0.025, 0.025) else { return };
+    let mut daemon = setup.start();
+    first_rows(&daemon);
+    let frozen = disk.freeze().expect("a frozen disk");
+    std::thread::sleep(Duration::from_secs(12));
+    drop(frozen);
+    daemon.wait_for("drops are counted", LIMIT, |metrics| errors(metrics, "files", "dropped") > 0.0);
+    assert_healed(&daemon);
+    let dropped = errors(&daemon.metrics(), "files", "dropped");
+    daemon.terminate();
+
+    let all = hosts(&setup.output);
+    let number = |row: &Value, field: &str| row[field].as_f64().expect("a number");
+    // In order, with gaps: what was cumulative goes on across them.
+    let gaps: Vec<f64> = all
+        .windows(2)
+        .map(|pair| number(&pair[1], "duration") - number(&pair[1], "interval_seconds") - number(&pair[0], "duration"))
+        .filter(|gap| gap.abs() > 1e-6)
+        .collect();
+    assert!(gaps.iter().all(|gap| *gap > 0.0), "{gaps:?}");
+    let lost: f64 = gaps.iter().sum();
+    assert!(lost > 0.5, "{lost} s have no rows");
+    assert!(dropped >= 10.0, "{dropped} intervals are counted for {lost} s");
+    println!("{dropped} intervals dropped, {lost:.2} s without rows in {} gaps", gaps.len());
+}
+
+#[test]
+fn old_files_go_when_all_together_are_too_large() {
+    let root = tempfile::tempdir().expect("a directory");
+    let setup = setup(root.path());
+    fs::create_dir(&setup.output).expect("a directory");
+    // 10 MiB each; of a name that is not ours, and of ours as log rotation leaves them.
+    let file = |name: &str| setup.output.join(name);
+    let names = ["emissions_20260101.json.2.gz", "emissions_20260102.json.1", "emissions_20260103.json", "notes.json"];
+    for name in names {
+        fs::File::create(file(name)).and_then(|file| file.set_len(10 << 20)).expect("a file");
+    }
+    let config = root.path().join("config.yaml");
+    fs::write(&config, "carbon: { output: { retain_days: 0, max_bytes: 25M } }\n").expect("a configuration");
+    let mut daemon = setup.clone().with(&["--config", config.to_str().expect("text")]).start();
+    first_rows(&daemon);
+    daemon.wait_for("it has been cleaned", LIMIT, |metrics| {
+        let bytes = metrics.get("carbon_output_bytes{kind=\"emissions\"}").copied().unwrap_or(0.0);
+        (f64::from(20 << 20)..f64::from(25 << 20)).contains(&bytes)
+    });
+    daemon.terminate();
+    let left = names.map(|name| fs::remove_file(file(name)).is_ok());
+    assert_eq!(left, [false, true, true, true], "the oldest of ours is gone, and nothing else");
+    assert!(!hosts(&setup.output).is_empty());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::{build_ebpf, root};
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
+use std::path::PathBuf;
 use std::process::Command;
 
 #[derive(Subcommand)]
@@ -34,6 +35,17 @@ pub enum What {
         #[arg(long, default_value_t = 4000)]
         cgroups: usize,
     },
+    /// What `report` takes for months of files: seconds, MB/s, memory
+    Report {
+        #[arg(long, default_value_t = 90)]
+        days: u32,
+        /// Of each interval, those that are always there among them
+        #[arg(long, default_value_t = 30)]
+        components: usize,
+        /// Process rows of each interval
+        #[arg(long, default_value_t = 0)]
+        processes: usize,
+    },
     /// Error of our attribution on machines whose truth is known, beside the formulas of Kepler and Scaphandre
     Truth,
 }
@@ -43,21 +55,44 @@ pub fn run(what: &What) -> Result<()> {
         What::Probe { seconds, only } => probe(*seconds, only.as_deref()),
         What::Agent { seconds, with_scaphandre } => agent(*seconds, *with_scaphandre),
         What::Identity { rules, cgroups } => identity(*rules, *cgroups),
+        What::Report { days, components, processes } => report(*days, *components, *processes),
         What::Truth => crate::bench_truth::run(),
     }
 }
 
-fn agent(seconds: u32, with_scaphandre: bool) -> Result<()> {
-    let build = |package: &str| -> Result<()> {
-        let status = cargo().args(["build", "--quiet", "--release", "--bins", "-p", package]).status();
+/// The agent, as it is installed, and programs of the tests' package.
+fn build(programs: &[&str]) -> Result<()> {
+    let programs = programs.iter().map(|program| ("carbon-tests", *program));
+    for (package, program) in [("carbon-agent", "carbon-agent")].into_iter().chain(programs) {
+        let status = cargo().args(["build", "--quiet", "--release", "-p", package, "--bin", program]).status();
         let status = status.context("cargo build")?;
-        ensure!(status.success(), "{package} does not build: {status}");
-        Ok(())
-    };
-    build("carbon-agent")?;
-    build("carbon-tests")?;
+        ensure!(status.success(), "{program} does not build: {status}");
+    }
+    Ok(())
+}
+
+/// Where [`build`] leaves a program.
+fn built(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let built = |name: &str| target.join("release").join(name);
+    target.join("release").join(name)
+}
+
+fn report(days: u32, components: usize, processes: usize) -> Result<()> {
+    build(&["bench-report"])?;
+    let status = Command::new(built("bench-report"))
+        .arg("--agent")
+        .arg(built("carbon-agent"))
+        .args(["--days", &days.to_string()])
+        .args(["--components", &components.to_string()])
+        .args(["--processes", &processes.to_string()])
+        .status()
+        .context("bench-report")?;
+    ensure!(status.success(), "bench-report: {status}");
+    Ok(())
+}
+
+fn agent(seconds: u32, with_scaphandre: bool) -> Result<()> {
+    build(&["bench-agent", "fake-rapl"])?;
     let status = Command::new(built("bench-agent"))
         .arg("--agent")
         .arg(built("carbon-agent"))

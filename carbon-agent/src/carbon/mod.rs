@@ -33,6 +33,7 @@ pub use pricing::{Priced, Pricing};
 pub use sci::{SavedSci, Sci, SciBooks, UnitCounter};
 pub use series::{Kind, Label, Point, Series};
 pub use service::{Pace, Service};
+pub use source::series as declared_series;
 pub use sources::{InForce, Methods, Price, Source, Sources};
 pub use unit_counts::{Counted, UnitCounts};
 

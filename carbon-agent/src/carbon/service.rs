@@ -4,7 +4,7 @@ use super::cache::Cache;
 use super::fault::FaultKind;
 use super::source::file::FileSource;
 use super::source::{self, Poll};
-use super::sources::{self, Sources};
+use super::sources::Sources;
 use crate::config::model::IntensitySource;
 use crate::snapshot::{Stage, StageState, StageStatus};
 use jiff::Timestamp;
@@ -72,21 +72,14 @@ impl Service {
         let mut series = Vec::new();
         let mut polls: Vec<(usize, Box<dyn Poll>, Option<Cache>)> = Vec::new();
         for (index, source) in declared.iter().enumerate() {
+            series.push(source::series(source, now)?);
             match source {
-                IntensitySource::GramsPerKwh(grams) => series.push(sources::fixed(*grams, now)),
-                IntensitySource::Zone(code) => {
-                    let average = super::zone(code).ok_or_else(|| format!("`{code}` is no embedded zone"))?;
-                    series.push(sources::yearly_average(average, now));
-                }
-                IntensitySource::File(path) => {
-                    let file = FileSource::new(path.clone());
-                    series.push(file.series());
-                    polls.push((index, Box::new(file), None));
-                }
+                IntensitySource::GramsPerKwh(_) | IntensitySource::Zone(_) => {}
+                // A file keeps its values itself.
+                IntensitySource::File(path) => polls.push((index, Box::new(FileSource::new(path.clone())), None)),
                 IntensitySource::Provider(provider) => {
                     let opened = source::provider(provider, pace.timeout)?;
-                    series.push(opened.series);
-                    polls.push((index, opened.poll, opened.cache.map(|name| Cache::new(state_dir, &name))));
+                    polls.push((index, opened.poll, Some(Cache::new(state_dir, &opened.cache))));
                 }
             }
         }

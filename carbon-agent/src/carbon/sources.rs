@@ -132,12 +132,14 @@ impl Sources {
         self.declared().iter().find(|source| source.series.label.method == method)?.fault.as_ref()
     }
 
-    /// The methods of declared sources that can never be in force, because one that always has a value stands before
-    /// them: a slip of the configuration that `check` should name.
-    pub fn never_used(&self) -> Vec<&str> {
-        let constant = self.order.iter().position(|index| self.sources[*index].series.is_constant());
-        let after = constant.map_or(&[][..], |position| &self.order[position + 1..]);
-        after.iter().filter(|index| **index < self.declared).map(|index| self.label(*index).method.as_str()).collect()
+    /// The declared sources that can never be in force, by their place in the declared order, each with the one that
+    /// stands before it and always has a value; `None` for a yearly average that nobody declared, which keeps kinds
+    /// apart. A slip of the configuration, which `check` names.
+    pub fn never_used(&self) -> Vec<(usize, Option<usize>)> {
+        let is_constant = |index: &usize| self.sources[*index].series.is_constant();
+        let mut order = self.order.iter().copied().skip_while(|index| !is_constant(index));
+        let before = order.next().filter(|index| *index < self.declared);
+        order.filter(|index| *index < self.declared).map(|index| (index, before)).collect()
     }
 
     /// The intensity in force at `time`.

@@ -1,24 +1,41 @@
 //! The variables of the environment that concern us, as a plain map: tests need no process environment.
 
+use crate::config::codecarbon::Places;
 use crate::config::settings::SETTINGS;
 use crate::config::suggest;
 use std::collections::BTreeMap;
 
-/// A snapshot of `CARBON_*` and `TTA_*`.
+/// A snapshot of `CARBON_*`, `TTA_*` and `CODECARBON_*`.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    /// Where CodeCarbon's own files may lie; none unless it is [`Environment::of_process`].
+    pub codecarbon_places: Places,
+}
+
+/// In any case, as CodeCarbon takes them.
+const CODECARBON: &str = "codecarbon_";
 
 impl Environment {
     /// Of this process. Values that are not UTF-8 are read as far as they are.
     pub fn of_process() -> Self {
-        std::env::vars_os()
+        let variables = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .collect()
+            .collect();
+        Self { codecarbon_places: Places::of_process(), ..variables }
     }
 
     /// An empty variable counts as unset: `VAR=${OTHER:-}` in compose files and units means nothing by it.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// CodeCarbon's variables that are not empty: its key, the variable's name, the value.
+    pub fn codecarbon(&self) -> impl Iterator<Item = (String, &str, &str)> {
+        self.variables.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(name, value)| {
+            let key = name.to_lowercase().strip_prefix(CODECARBON)?.to_owned();
+            Some((key, name.as_str(), value.as_str()))
+        })
     }
 
     /// A warning for each `CARBON_*` that no setting answers to. The value is not shown.
@@ -27,7 +44,7 @@ impl Environment {
         // The prefix is left out of the comparison: it would make everything look alike.
         let plain = |name: &str| name.trim_start_matches("CARBON_").to_owned();
         let plain_known: Vec<String> = known.iter().map(|name| plain(name)).collect();
-        self.0
+        self.variables
             .keys()
             .filter(|name| name.starts_with("CARBON_") && !known.contains(name))
             .map(|name| {
@@ -46,18 +63,20 @@ impl Environment {
 /// Values may be secrets.
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.variables.keys()).finish()
     }
 }
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        Self(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .filter(|(name, _): &(String, String)| name.starts_with("CARBON_") || name.starts_with("TTA_"))
-                .collect(),
-        )
+        let ours = |name: &str| {
+            ["CARBON_", "TTA_"].iter().any(|prefix| name.starts_with(prefix))
+                || name.to_lowercase().starts_with(CODECARBON)
+        };
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self {
+            variables: variables.filter(|(name, _): &(String, String)| ours(name)).collect(),
+            codecarbon_places: Places::default(),
+        }
     }
 }

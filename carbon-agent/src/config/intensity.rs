@@ -1,7 +1,10 @@
 //! Which sources of carbon intensity are declared, once file and environment are laid over each other.
 
+use crate::carbon;
+use crate::config::environment::Environment;
+use crate::config::file::FileLayer;
 use crate::config::model::{IntensitySource, Provider, ProviderSource, Token};
-use crate::config::settings::IntensityDraft;
+use crate::config::settings::{IntensityDraft, find};
 use crate::config::{ConfigError, Origin, zones};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,8 +12,35 @@ use std::path::Path;
 pub type Sources = Vec<(IntensitySource, Origin)>;
 
 /// The keys that choose a source; a zone beside a provider belongs to it.
-const KINDS: [&str; 4] =
+pub const KINDS: [&str; 4] =
     ["carbon.intensity.provider", "carbon.intensity.grams_per_kwh", "carbon.intensity.file", "carbon.intensity.zone"];
+
+/// Where file or environment name a source, the environment first; CodeCarbon's is then of no account.
+pub fn named(layer: &FileLayer, environment: &Environment) -> Option<Origin> {
+    let settings = || KINDS.iter().filter_map(|key| find(key));
+    let variable = settings().flat_map(|setting| setting.env()).find(|name| environment.get(name).is_some());
+    let key = layer.values.iter().find(|value| KINDS.contains(&value.key)).map(|value| value.line);
+    let list = layer.intensity.as_ref().map(|list| list.first().map_or(0, |(_, line)| *line));
+    variable.map(Origin::Env).or_else(|| key.or(list).map(Origin::File))
+}
+
+/// A warning for each source that can never be in force.
+pub fn never_used(sources: &[IntensitySource], origins: &[Origin], file: Option<&Path>) -> Vec<String> {
+    let now = jiff::Timestamp::now();
+    let series = sources.iter().map(|source| carbon::declared_series(source, now)).collect::<Result<_, _>>();
+    // What cannot be opened is complained of when it is.
+    let Ok(series) = series else { return Vec::new() };
+    let never = carbon::Sources::new(series, now).never_used();
+    let warning = |(index, before): (usize, Option<usize>)| {
+        let why = match before {
+            Some(before) => format!("carbon.intensity[{before}] is tried first and always has a value"),
+            None => "it is marginal and the first is an average: the two are never mixed".to_owned(),
+        };
+        let key = format!("carbon.intensity[{index}]");
+        ConfigError::at(&origins[index], file, &key, format!("can never be used: {why}")).to_string()
+    };
+    never.into_iter().map(warning).collect()
+}
 
 pub fn resolve(
     mut single: IntensityDraft,
@@ -46,7 +76,10 @@ pub fn resolve(
         return sources;
     }
     // A variable without use is left over from elsewhere; a key of the file was meant for something.
-    if let (Some(key), None | Some(Origin::File(_))) = (of_provider_alone(&single), strongest) {
+    let of_file_or_less = matches!(strongest, None | Some(Origin::File(_) | Origin::CodeCarbon { .. }));
+    if let Some(key) = of_provider_alone(&single)
+        && of_file_or_less
+    {
         let key = format!("carbon.intensity.{key}");
         if let Some(origin @ Origin::File(_)) = origin(&key) {
             errors.push(ConfigError::at(origin, file, &key, NO_PROVIDER));

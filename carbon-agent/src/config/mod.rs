@@ -1,9 +1,10 @@
 //! Configuration: flags, environment and one section of a larger application's YAML file become one [`Config`].
 //!
 //! Two steps, as in any program that wants all its errors at once: each source is parsed into a layer (`file`,
-//! `environment`, the flags of [`crate::cli`]), then [`resolve`] lays them over each other and checks the whole.
-//! Only [`load`] touches the system, and only to read the file.
+//! `environment`, the flags of [`crate::cli`], CodeCarbon's own settings in [`codecarbon`]), then [`resolve`] lays them
+//! over each other and checks the whole. Only [`load`] touches the system, and only to read files.
 
+pub mod codecarbon;
 mod components;
 pub mod environment;
 mod file;
@@ -40,6 +41,11 @@ pub const EXIT_UNUSABLE: u8 = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
+    /// CodeCarbon's own variable or file, and its key there.
+    CodeCarbon {
+        place: codecarbon::Place,
+        key: String,
+    },
     /// A line of the file.
     File(usize),
     /// A variable of the environment.
@@ -52,9 +58,10 @@ impl Origin {
     fn rank(&self) -> u8 {
         match self {
             Origin::Default => 0,
-            Origin::File(_) => 1,
-            Origin::Env(_) => 2,
-            Origin::Flag(_) => 3,
+            Origin::CodeCarbon { .. } => 1,
+            Origin::File(_) => 2,
+            Origin::Env(_) => 3,
+            Origin::Flag(_) => 4,
         }
     }
 }
@@ -63,6 +70,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
+            Origin::CodeCarbon { place, .. } => place.fmt(f),
             Origin::File(line) => write!(f, "file, line {line}"),
             Origin::Env(name) => write!(f, "env {name}"),
             Origin::Flag(flag) => write!(f, "flag {flag}"),
@@ -94,6 +102,7 @@ impl ConfigError {
     fn at(origin: &Origin, file: Option<&Path>, key: &str, message: impl Into<String>) -> Self {
         match (origin, file) {
             (Origin::File(line), Some(file)) => Self::in_file(file, *line, key, message),
+            (Origin::CodeCarbon { place, key }, _) => Self::outside(&place.of_error(key), message),
             (Origin::Env(name), _) => Self::outside(name, message),
             (Origin::Flag(flag), _) => Self::outside(flag, message),
             (Origin::Default | Origin::File(_), _) => Self::outside(key, message),
@@ -120,6 +129,8 @@ pub struct Loaded {
     origins: BTreeMap<&'static str, Origin>,
     /// Where each source of `config.intensity` came from.
     intensity_origins: Vec<Origin>,
+    /// What became of CodeCarbon's own settings.
+    pub codecarbon: Vec<codecarbon::Note>,
     /// What is not wrong but surprising, to be logged once.
     pub warnings: Vec<String>,
 }
@@ -139,8 +150,8 @@ pub fn file_named(globals: &Globals, environment: &Environment) -> Option<(PathB
     environment.get("TTA_CONFIG").map(|path| (PathBuf::from(path), Origin::Env("TTA_CONFIG".to_owned())))
 }
 
-/// Reads the file that flags or environment name (none is looked for otherwise), lays the layers over each other
-/// and checks the result. All errors come back, one for each line that an operator has to mend.
+/// Reads the file that flags or environment name (none is looked for otherwise) and CodeCarbon's where it would look
+/// for them, lays the layers over each other and checks the result. All errors come back, one for each line that an operator has to mend.
 pub fn load(globals: &Globals, environment: &Environment) -> Result<Loaded, Vec<ConfigError>> {
     let mut unreadable = Vec::new();
     let mut layer = file::FileLayer::default();
@@ -154,7 +165,8 @@ pub fn load(globals: &Globals, environment: &Environment) -> Result<Loaded, Vec<
             }
         }
     }
-    let resolved = resolve::resolve(named.map(|(path, _)| path), layer, environment, &globals.given());
+    let codecarbon = codecarbon::Layer::parse(environment.codecarbon_places.read(), environment);
+    let resolved = resolve::resolve(named.map(|(path, _)| path), layer, codecarbon, environment, &globals.given());
     match resolved {
         Ok(loaded) if unreadable.is_empty() => Ok(loaded),
         Ok(_) => Err(unreadable),
@@ -190,7 +202,8 @@ impl Config {
 impl Default for Config {
     /// What holds where nothing is set.
     fn default() -> Self {
-        resolve::resolve(None, file::FileLayer::default(), &Environment::default(), &[])
+        let (file, codecarbon) = (file::FileLayer::default(), codecarbon::Layer::default());
+        resolve::resolve(None, file, codecarbon, &Environment::default(), &[])
             .expect("the defaults of the table are valid (tested)")
             .config
     }

@@ -1,5 +1,6 @@
 //! The reference of all settings, printed from the table that judges them.
 
+use crate::config::codecarbon::table::{EQUALS, OTHERS};
 use crate::config::settings::SETTINGS;
 use std::fmt::Write;
 
@@ -15,6 +16,18 @@ pub fn markdown() -> String {
         let flag = setting.flag.map_or_else(String::new, |flag| format!("`{flag}`"));
         writeln!(out, "| {keys} | {default} | {} | {env} | {flag} | {} |", setting.allowed, setting.about)
             .expect("writing to a String does not fail");
+    }
+    out
+}
+
+/// A Markdown table of CodeCarbon's settings: those with an equal here, then the rest with the reason.
+pub fn codecarbon() -> String {
+    let mut out = String::from("| CodeCarbon's | here |\n|---|---|\n");
+    for (theirs, ours) in EQUALS {
+        writeln!(out, "| `{theirs}` | `{ours}` |").expect("writing to a String does not fail");
+    }
+    for (theirs, why) in OTHERS {
+        writeln!(out, "| `{theirs}` | not applicable: {why} |").expect("writing to a String does not fail");
     }
     out
 }

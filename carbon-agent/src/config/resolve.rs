@@ -1,5 +1,7 @@
-//! Lays the layers over each other (flag over environment over file over default) and checks the whole. Pure.
+//! Lays the layers over each other (flag over environment over file over CodeCarbon's settings over default) and checks
+//! the whole. Pure.
 
+use crate::config::codecarbon;
 use crate::config::environment::Environment;
 use crate::config::file::FileLayer;
 use crate::config::model::*;
@@ -71,15 +73,25 @@ struct Resolver<'a> {
 pub fn resolve(
     file: Option<PathBuf>,
     layer: FileLayer,
+    codecarbon: codecarbon::Layer,
     environment: &Environment,
     flags: &[(&'static str, &'static str, &str)],
 ) -> Result<Loaded, Vec<ConfigError>> {
-    let mut resolver =
-        Resolver { file: file.as_deref(), draft: Draft::blank(), origins: BTreeMap::new(), errors: layer.errors };
+    let errors = layer.errors.iter().chain(&codecarbon.errors).cloned().collect();
+    let mut resolver = Resolver { file: file.as_deref(), draft: Draft::blank(), origins: BTreeMap::new(), errors };
+    let intensity_named = intensity::named(&layer, environment);
     // Weakest first: each value that is valid hides the one before, and each that is not is told, hidden or not.
     for setting in SETTINGS {
         if let Some(text) = setting.default {
             resolver.apply(setting, setting.key(), text, Origin::Default);
+        }
+        for value in codecarbon.of(setting.key()) {
+            // A source of ours, whichever, stands in the place of CodeCarbon's.
+            if intensity_named.is_some() && intensity::KINDS.contains(&setting.key()) {
+                resolver.judge(setting, &value.text, &value.origin);
+            } else {
+                resolver.apply(setting, setting.key(), &value.text, value.origin.clone());
+            }
         }
         for key in setting.keys.iter().rev() {
             for value in layer.values.iter().filter(|value| value.key == *key) {
@@ -105,6 +117,10 @@ pub fn resolve(
         resolver.file,
         &mut resolver.errors,
     );
+    let codecarbon_notes = codecarbon.notes(|key| match &intensity_named {
+        Some(origin) if intensity::KINDS.contains(&key) => origin.clone(),
+        _ => resolver.origin(key),
+    });
     let Resolver { draft, origins, mut errors, .. } = resolver;
     errors.sort_by_key(|error| error.line);
     if !errors.is_empty() {
@@ -112,7 +128,7 @@ pub fn resolve(
     }
     let mut config = draft.config;
     config.components = layer.components;
-    let (intensity, intensity_origins) = sources.into_iter().unzip();
+    let (intensity, intensity_origins): (_, Vec<Origin>) = sources.into_iter().unzip();
     config.intensity = intensity;
     let mut warnings = layer.warnings;
     if let (Some((_, line)), Some(file)) = (layer.functional_units.first(), &file) {
@@ -126,7 +142,9 @@ pub fn resolve(
     }
     config.functional_units = layer.functional_units.into_iter().map(|(unit, _)| unit).collect();
     warnings.extend(environment.unknown());
-    Ok(Loaded { config, file, origins, intensity_origins, warnings })
+    warnings.extend(codecarbon.warnings);
+    warnings.extend(intensity::never_used(&config.intensity, &intensity_origins, file.as_deref()));
+    Ok(Loaded { config, file, origins, intensity_origins, codecarbon: codecarbon_notes, warnings })
 }
 
 impl Resolver<'_> {
@@ -143,6 +161,14 @@ impl Resolver<'_> {
                 let message = if setting.secret { problem } else { format!("{}: {problem}", quoted(text)) };
                 self.errors.push(ConfigError::at(&origin, self.file, key, message));
             }
+        }
+    }
+
+    /// Complains of a value that is hidden.
+    fn judge(&mut self, setting: &'static Setting, text: &str, origin: &Origin) {
+        if let Err(problem) = (setting.set)(&mut Draft::blank(), Given { text, beside: None }) {
+            let message = format!("{}: {problem}", quoted(text));
+            self.errors.push(ConfigError::at(origin, self.file, setting.key(), message));
         }
     }
 

@@ -48,10 +48,27 @@ pub fn render(loaded: &Loaded) -> String {
             line(&mut out, format_args!("     {component:width$}  {name}: {source}"));
         }
     }
+    codecarbon(&mut out, loaded);
     for warning in &loaded.warnings {
         line(&mut out, format_args!("warning: {warning}"));
     }
     out
+}
+
+/// What became of CodeCarbon's own settings. Those that are not applicable are named without their values.
+fn codecarbon(out: &mut String, loaded: &Loaded) {
+    if loaded.codecarbon.is_empty() {
+        return;
+    }
+    out.push('\n');
+    line(out, format_args!("CodeCarbon's own settings (read below ours):"));
+    let rows = loaded.codecarbon.iter().map(|note| (&note.key, note.place.to_string(), &note.fate));
+    let rows: Vec<_> = rows.collect();
+    let keys = rows.iter().map(|(key, ..)| key.chars().count()).max().unwrap_or(0);
+    let places = rows.iter().map(|(_, place, _)| place.chars().count()).max().unwrap_or(0);
+    for (key, place, fate) in rows {
+        line(out, format_args!("  {key:keys$}  {place:places$}  {fate}"));
+    }
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {

@@ -14,7 +14,8 @@ fn resolve_all(yaml: &str, env: &[(&str, &str)], line: &str) -> Result<Loaded, V
     let path = PathBuf::from("/etc/app/c.yaml");
     let layer = file::parse(&path, yaml);
     let environment: Environment = env.iter().copied().collect();
-    resolve::resolve(Some(path), layer, &environment, &flags(line).given())
+    let codecarbon = codecarbon::Layer::parse(Vec::new(), &environment);
+    resolve::resolve(Some(path), layer, codecarbon, &environment, &flags(line).given())
         .map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
@@ -597,6 +598,36 @@ fn exactly_one_source_of_intensity_or_a_list() {
 }
 
 #[test]
+fn a_source_that_can_never_be_used_is_a_warning() {
+    let (maps, watttime) = (
+        "{provider: electricity_maps, zone: DE, token_file: t}",
+        "{provider: watttime, zone: X, username: u, token_file: t}",
+    );
+    let first = "can never be used: carbon.intensity[0] is tried first and always has a value";
+    for (sources, expected) in [
+        ("{zone: DEU}".to_owned(), vec![]),
+        (format!("{maps}, {{file: i.csv}}, {{zone: DEU}}"), vec![]),
+        (format!("{watttime}, {{zone: DEU}}"), vec![]),
+        ("{grams_per_kwh: 5}, {grams_per_kwh: 6}".to_owned(), vec![format!("1: carbon.intensity[1]: {first}")]),
+        (
+            format!("{{zone: DEU}}, {maps}, {watttime}"),
+            vec![format!("1: carbon.intensity[1]: {first}"), format!("1: carbon.intensity[2]: {first}")],
+        ),
+        (
+            format!("{maps}, {watttime}"),
+            vec![
+                "1: carbon.intensity[1]: can never be used: it is marginal and the first is an average: the two are \
+                 never mixed"
+                    .to_owned(),
+            ],
+        ),
+    ] {
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check_warnings(&format!("carbon: {{intensity: [{sources}]}}"), &expected);
+    }
+}
+
+#[test]
 fn tokens_are_never_shown() {
     let env = [
         ("CARBON_INTENSITY__TOKEN", "hunter2"),
@@ -863,10 +894,13 @@ fn the_table_is_consistent() {
 fn the_reference_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     let text = std::fs::read_to_string(&path).unwrap();
-    let (begin, end) = ("<!-- settings: generated -->\n", "<!-- end of settings -->");
-    let head = text.split(begin).next().unwrap();
-    let tail = text.split(end).nth(1).unwrap();
-    let wanted = format!("{head}{begin}{}{end}{tail}", reference::markdown());
+    let mut wanted = text.clone();
+    for (name, table) in [("settings", reference::markdown()), ("CodeCarbon's settings", reference::codecarbon())] {
+        let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- end of {name} -->"));
+        let (head, rest) = wanted.split_once(&begin).expect(name);
+        let (_, tail) = rest.split_once(&end).expect(name);
+        wanted = format!("{head}{begin}{table}{end}{tail}");
+    }
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &wanted).unwrap();
     } else {
@@ -986,7 +1020,8 @@ proptest::proptest! {
     fn no_value_makes_the_resolver_panic(value in ".{0,40}", which in 0..settings::SETTINGS.len()) {
         let name = settings::SETTINGS[which].env()[0].clone();
         let environment: Environment = [(name, value)].into_iter().collect();
-        let _ = resolve::resolve(None, file::FileLayer::default(), &environment, &[]);
+        let (file, codecarbon) = (file::FileLayer::default(), codecarbon::Layer::default());
+        let _ = resolve::resolve(None, file, codecarbon, &environment, &[]);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::snapshot::{Snapshot, Stage, StageState};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One interval as published.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct Latest {
 #[derive(Debug)]
 pub struct Published {
     started: Instant,
+    /// When the write that is under way began.
+    writing: Mutex<Option<Instant>>,
     latest: Mutex<Option<Latest>>,
     history: Mutex<History>,
 }
@@ -72,11 +74,27 @@ impl Default for Published {
 impl Published {
     /// Keeps the last `intervals` intervals in memory.
     pub fn new(intervals: usize) -> Self {
-        Self { started: Instant::now(), latest: Mutex::default(), history: Mutex::new(History::new(intervals)) }
+        Self {
+            started: Instant::now(),
+            writing: Mutex::default(),
+            latest: Mutex::default(),
+            history: Mutex::new(History::new(intervals)),
+        }
     }
 
-    /// Called by the agent at the end of each interval.
+    /// Called by the agent before it writes an interval, which may take as long as the disk takes.
+    pub fn begin_writing(&self) {
+        *lock(&self.writing) = Some(Instant::now());
+    }
+
+    /// How long the write that is under way has taken so far; `None` between two.
+    pub fn writing(&self) -> Option<Duration> {
+        lock(&self.writing).map(|since| since.elapsed())
+    }
+
+    /// Called by the agent at the end of each interval, once it is written.
     pub fn publish(&self, publication: Publication) {
+        *lock(&self.writing) = None;
         lock(&self.history).push(&publication.snapshot);
         *lock(&self.latest) = Some(Latest { publication: Arc::new(publication), at: Instant::now() });
     }

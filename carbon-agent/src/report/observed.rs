@@ -1,7 +1,7 @@
 //! What the lines tell about the agent itself: when it was there, whether its books closed, how it measured, what it
 //! cost, and how the days compare. In bounded memory, whatever the files hold.
 
-use super::record::{FIGURES, Kind, Record};
+use super::record::{FIGURES, Kind, Record, Text};
 use crate::agent::OWN_COMPONENT;
 use crate::energy::Quality;
 use crate::ledger::reserved;
@@ -116,7 +116,7 @@ impl Observed {
                 self.host(record, day, sum);
             }
             Kind::Component => {
-                let name = record.component.as_deref().unwrap_or_default();
+                let name = record.component.as_ref().map(Text::as_str).unwrap_or_default();
                 if let Some(open) = self.open.as_mut().filter(|open| *open.timestamp == *record.timestamp) {
                     open.components += 1;
                     for (left, part) in open.left.iter_mut().zip(record.microjoules_by_domain()) {
@@ -137,7 +137,7 @@ impl Observed {
         if let Some(run) = &record.run_id
             && self.runs.len() < MAX_NAMES
         {
-            self.runs.insert(run.to_string());
+            self.runs.insert(run.as_str().to_owned());
         }
         // Rows without any CPU time stand for what the meters counted while the agent was down.
         let measured = if record.interval_cpu_seconds > 0.0 { record.interval_seconds } else { 0.0 };

@@ -24,15 +24,15 @@ pub struct Record<'a> {
     #[serde(borrow)]
     pub timestamp: Cow<'a, str>,
     #[serde(default, borrow)]
-    pub run_id: Option<Cow<'a, str>>,
+    pub run_id: Option<Text<'a>>,
     #[serde(default, borrow)]
-    pub component: Option<Cow<'a, str>>,
+    pub component: Option<Text<'a>>,
     #[serde(default, borrow)]
-    pub comm: Option<Cow<'a, str>>,
+    pub comm: Option<Text<'a>>,
     #[serde(default, borrow)]
-    pub unit: Option<Cow<'a, str>>,
+    pub unit: Option<Text<'a>>,
     #[serde(default, borrow)]
-    pub container: Option<Cow<'a, str>>,
+    pub container: Option<Text<'a>>,
     pub interval_seconds: f64,
     pub interval_cpu_seconds: f64,
     interval_energy_joules: Joules,
@@ -69,6 +69,17 @@ struct Joules {
 impl Joules {
     fn all(&self) -> [f64; FIGURES] {
         [self.package, self.core, self.uncore, self.dram, self.psys, self.gpu, self.total]
+    }
+}
+
+/// Lent from the line where nothing in it is escaped. (A plain `Option<Cow>` would always be copied.)
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

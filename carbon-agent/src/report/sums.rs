@@ -1,7 +1,7 @@
 //! Sums by name, in bounded memory.
 
 use super::observed::Observed;
-use super::record::{Damaged, Kind, Record, parse};
+use super::record::{Damaged, Kind, Record, Text, parse};
 use crate::cli::ReportBy;
 use crate::energy::Quality;
 use std::collections::HashMap;
@@ -145,16 +145,20 @@ impl Sums {
             widen(&mut self.first, &record.timestamp, |new, old| new < old);
             widen(&mut self.last, &record.timestamp, |new, old| new > old);
         }
-        let text = |field: &Option<std::borrow::Cow<'_, str>>| field.as_deref().unwrap_or(NONE).to_owned();
         let name = match (self.by, record.record) {
-            (ReportBy::Day, Kind::Host) => record.timestamp.get(..10).unwrap_or(&record.timestamp).to_owned(),
+            (ReportBy::Day, Kind::Host) => record.timestamp.get(..10).unwrap_or(&record.timestamp),
             (ReportBy::Component, Kind::Component) => text(&record.component),
             (ReportBy::Process, Kind::Process) => text(&record.comm),
             (ReportBy::Unit, Kind::Process) => text(&record.unit),
             (ReportBy::Container, Kind::Process) => text(&record.container),
             _ => return,
         };
-        self.rows.entry(name).or_default().add(sum);
+        // Nearly every name is known: only a new one is copied.
+        if let Some(known) = self.rows.get_mut(name) {
+            known.add(sum);
+            return;
+        }
+        self.rows.insert(name.to_owned(), sum);
         if self.rows.len() > 2 * MAX_NAMES {
             self.fold();
         }
@@ -188,6 +192,10 @@ impl Sums {
         self.damaged += other.damaged;
         self.observed.merge(other.observed);
     }
+}
+
+fn text<'a>(field: &'a Option<Text<'_>>) -> &'a str {
+    field.as_ref().map_or(NONE, Text::as_str)
 }
 
 fn widen(bound: &mut Option<String>, new: &str, wider: fn(&str, &str) -> bool) {

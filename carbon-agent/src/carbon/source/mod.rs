@@ -9,9 +9,11 @@ mod watttime;
 use super::fault::Fault;
 use super::http::Http;
 use super::series::{Kind, Label, Point, Series};
+use super::sources;
 use super::token::Credential;
-use crate::config::model::{Provider, ProviderSource};
-use jiff::{SignedDuration, Timestamp};
+use crate::config::model::{IntensitySource, Provider, ProviderSource};
+use file::FileSource;
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// What a source had to say.
@@ -33,12 +35,44 @@ pub trait Poll: Send {
     fn pace(&self) -> Duration;
 }
 
-/// What the service needs to know of a source before it says anything.
+/// The series that a declared source fills, before anything is heard of it; `Err` is a complaint about the
+/// configuration.
+pub fn series(source: &IntensitySource, now: Timestamp) -> Result<Series, String> {
+    Ok(match source {
+        IntensitySource::GramsPerKwh(grams) => sources::fixed(*grams, now),
+        IntensitySource::Zone(code) => {
+            let average = crate::carbon::zone(code).ok_or_else(|| format!("`{code}` is no embedded zone"))?;
+            sources::yearly_average(average, now)
+        }
+        IntensitySource::File(path) => FileSource::new(path.clone()).series(),
+        IntensitySource::Provider(source) => {
+            let grace = match source.provider {
+                Provider::ElectricityMaps => electricity_maps::GRACE,
+                Provider::WattTime => watttime::GRACE,
+                Provider::UkCarbonIntensity => uk_carbon_intensity::GRACE,
+            };
+            Series::empty(label(source), grace)
+        }
+    })
+}
+
+/// How a provider's values are named.
+fn label(source: &ProviderSource) -> Label {
+    let provider = source.provider.name();
+    let (zone, kind) = match source.provider {
+        Provider::ElectricityMaps => (source.zone.clone().unwrap_or_default(), Kind::Average),
+        Provider::WattTime => (source.zone.clone().unwrap_or_default(), Kind::Marginal),
+        // It knows Great Britain as a whole only.
+        Provider::UkCarbonIntensity => ("GB".to_owned(), Kind::Average),
+    };
+    Label { provider: provider.to_owned(), method: format!("{provider}:{zone}"), zone, kind }
+}
+
+/// What the service needs to know of a provider before it says anything.
 pub struct Opened {
-    pub series: Series,
     pub poll: Box<dyn Poll>,
-    /// Name under which its last values are kept in the state directory; `None` for a file, which keeps them itself.
-    pub cache: Option<String>,
+    /// Name under which its last values are kept in the state directory.
+    pub cache: String,
 }
 
 /// Opens a provider; `Err` is a complaint about the configuration.
@@ -54,43 +88,28 @@ pub fn provider(source: &ProviderSource, timeout: Duration) -> Result<Opened, St
         url
     };
     let http = Http::new(timeout);
-    let (zone, kind, grace, poll): (String, Kind, SignedDuration, Box<dyn Poll>) = match source.provider {
+    let poll: Box<dyn Poll> = match source.provider {
         Provider::ElectricityMaps => {
             let zone = zone("a zone (DE, US-CAL-CISO)")?;
-            let poll = electricity_maps::ElectricityMaps {
-                http,
-                base: base("https://api.electricitymaps.com"),
-                zone: zone.clone(),
-                token: token("a token")?,
-            };
-            (zone, Kind::Average, electricity_maps::GRACE, Box::new(poll))
+            let (base, token) = (base("https://api.electricitymaps.com"), token("a token")?);
+            Box::new(electricity_maps::ElectricityMaps { http, base, zone, token })
         }
         Provider::WattTime => {
-            let zone = zone("a zone: the grid region (CAISO_NORTH)")?;
+            let region = zone("a zone: the grid region (CAISO_NORTH)")?;
             let username = source.username.clone().ok_or(format!("`{name}` needs a username"))?;
-            let poll = watttime::WattTime {
-                http,
-                base: base("https://api.watttime.org"),
-                region: zone.clone(),
-                username,
-                password: token("a password as its token")?,
-                session: None,
-            };
-            (zone, Kind::Marginal, watttime::GRACE, Box::new(poll))
+            let (base, password) = (base("https://api.watttime.org"), token("a password as its token")?);
+            Box::new(watttime::WattTime { http, base, region, username, password, session: None })
         }
         Provider::UkCarbonIntensity => {
             let zone = source.zone.clone().unwrap_or_else(|| "GB".to_owned());
             if !["GB", "GBR", "UK"].contains(&zone.as_str()) {
                 return Err(format!("`{name}` knows Great Britain as a whole only: leave `zone` out, or write GB"));
             }
-            let poll =
-                uk_carbon_intensity::UkCarbonIntensity { http, base: base("https://api.carbonintensity.org.uk") };
-            ("GB".to_owned(), Kind::Average, uk_carbon_intensity::GRACE, Box::new(poll))
+            let base = base("https://api.carbonintensity.org.uk");
+            Box::new(uk_carbon_intensity::UkCarbonIntensity { http, base })
         }
     };
-    let label = Label { provider: name.to_owned(), method: format!("{name}:{zone}"), zone, kind };
-    let cache = Some(cache_name(&label));
-    Ok(Opened { series: Series::empty(label, grace), poll, cache })
+    Ok(Opened { poll, cache: cache_name(&label(source)) })
 }
 
 /// `intensity-electricity_maps-DE.json`: nothing of a zone that means something in a path survives.

@@ -124,11 +124,13 @@ fn what_can_never_be_used_is_told() {
     let maps = || live("electricity_maps", "DE", Kind::Average, &[]);
     let watttime = || live("watttime", "X", Kind::Marginal, &[]);
     let number = || fixed(1.0, time("00:00:00"));
-    assert_eq!(chain(vec![maps(), number()]).never_used(), [""; 0]);
-    assert_eq!(chain(vec![number(), maps()]).never_used(), ["electricity_maps:DE"]);
-    assert_eq!(chain(vec![watttime(), number(), maps()]).never_used(), ["electricity_maps:DE"]);
-    assert_eq!(chain(vec![number(), watttime()]).never_used(), ["watttime:X"]);
-    assert_eq!(chain(vec![]).never_used(), [""; 0]);
+    assert_eq!(chain(vec![maps(), number()]).never_used(), []);
+    assert_eq!(chain(vec![number(), maps()]).never_used(), [(1, Some(0))]);
+    assert_eq!(chain(vec![number(), number()]).never_used(), [(1, Some(0))]);
+    assert_eq!(chain(vec![maps(), watttime()]).never_used(), [(1, None)]);
+    assert_eq!(chain(vec![watttime(), number(), maps()]).never_used(), [(2, Some(1))]);
+    assert_eq!(chain(vec![number(), watttime()]).never_used(), [(1, Some(0))]);
+    assert_eq!(chain(vec![]).never_used(), []);
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl Writer {
     }
 
     fn write(&mut self, closed: Closed) {
+        self.published.begin_writing();
         let Closed { mut snapshot, mut checkpoint } = closed;
         let run = &*self.run.get();
         let lines = json::lines(&snapshot, run);
