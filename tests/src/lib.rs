@@ -20,7 +20,6 @@ pub mod need;
 pub mod pids;
 pub mod powercap_tree;
 pub mod prometheus;
-pub mod setup;
 pub mod systemd;
 pub mod truth;
 pub mod workers;

@@ -1,8 +1,8 @@
 //! The books of the real agent: all of every CPU's time has a row, also when the kernel's table is far too small.
 
 use carbon_tests::agent::{rows, wait_for_file};
+use carbon_tests::daemon::Setup;
 use carbon_tests::kernel::online;
-use carbon_tests::setup::Setup;
 use carbon_tests::{books, need};
 use serde_json::Value;
 use std::{

@@ -2,8 +2,8 @@
 
 use carbon_tests::agent::rows;
 use carbon_tests::books::assert_closed;
+use carbon_tests::daemon::{Daemon, Setup};
 use carbon_tests::kernel::Running;
-use carbon_tests::setup::{Daemon, Setup};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

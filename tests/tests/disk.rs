@@ -2,9 +2,9 @@
 //! to be dropped is counted.
 
 use carbon_tests::books::assert_closed;
+use carbon_tests::daemon::{Daemon, Setup};
 use carbon_tests::mount::{Disk, Tmpfs};
 use carbon_tests::need;
-use carbon_tests::setup::{Daemon, Setup};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ fn full_and_read_only() {
             && up(metrics, "state") == Some(0.0)
     });
     assert_sampling(&daemon);
-    let health = daemon.get("/health/carbon").expect("an answer");
+    let health = daemon.get("/health/carbon").body;
     assert!(health.contains("free disk space"), "{health}");
     fs::remove_file(&ballast).expect("room again");
     assert_healed(&daemon);
@@ -178,7 +178,7 @@ fn a_disk_that_hangs_holds_up_its_rows_and_nothing_else() {
         slowest = slowest.max(asked.elapsed());
         std::thread::sleep(Duration::from_millis(100));
     }
-    let health = daemon.get("/health/carbon").expect("an answer");
+    let health = daemon.get("/health/carbon").body;
     assert!(health.contains("has held up a write for"), "{health}");
     assert_eq!(hosts(&setup.output).len(), before, "the disk did hang");
     let until = Timestamp::now();
@@ -188,7 +188,7 @@ fn a_disk_that_hangs_holds_up_its_rows_and_nothing_else() {
         metrics["carbon_last_write_timestamp_seconds"] > until.as_millisecond() as f64 / 1e3
     });
     assert_healed(&daemon);
-    let health = daemon.get("/health/carbon").expect("an answer");
+    let health = daemon.get("/health/carbon").body;
     assert!(!health.contains("has held up a write for"), "{health}");
     daemon.terminate();
     let all = hosts(&setup.output);

@@ -2,7 +2,7 @@
 
 use carbon_tests::agent::rows;
 use carbon_tests::books::assert_closed;
-use carbon_tests::setup::{Daemon, Setup};
+use carbon_tests::daemon::{Daemon, Setup};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -82,7 +82,7 @@ fn rules_are_swapped_and_bad_ones_refused() {
     hangup(&daemon, "the refusal shows", |metrics| config_up(metrics) == Some(0.0));
     let metrics = daemon.metrics();
     assert_eq!(metrics["carbon_errors_total{stage=\"config\",kind=\"reload\"}"], 1.0);
-    let health = daemon.get("/health/carbon").expect("an answer");
+    let health = daemon.get("/health/carbon").body;
     assert!(health.contains("config.yaml:3") && health.contains("\"valid\":false"), "{health}");
     assert_eq!(daemon.log().matches("was not reloaded").count(), 1, "{}", daemon.log());
     daemon.wait_for("the old rules still hold", LIMIT, |metrics| cpu(metrics, "after") > after + 0.2);

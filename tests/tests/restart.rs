@@ -4,8 +4,8 @@ use carbon_agent::ledger::reserved;
 use carbon_agent::state::{Store, peek};
 use carbon_tests::agent::rows;
 use carbon_tests::books::{assert_closed, microjoules};
+use carbon_tests::daemon::{Daemon, Setup};
 use carbon_tests::powercap_tree::{Machine, RunningTree};
-use carbon_tests::setup::{Daemon, Setup};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -159,7 +159,7 @@ fn a_state_that_cannot_be_kept_shows_and_ends_nothing() {
     let metrics = daemon.metrics();
     assert_eq!(metrics["carbon_stage_up{stage=\"state\"}"], 0.0);
     assert!(metrics["carbon_errors_total{stage=\"state\",kind=\"write\"}"] > 0.0);
-    let health = daemon.get("/health/carbon").expect("an answer");
+    let health = daemon.get("/health/carbon").body;
     assert!(health.contains("do not survive a restart") && health.contains("\"degraded\""), "{health}");
     daemon.terminate();
     assert!(!hosts(&setup).is_empty());
@@ -174,6 +174,6 @@ fn two_daemons_do_not_share_a_state() {
     let mut setup = Setup::new(&root, 0.3, 0.1);
     (setup.state, setup.arguments) = (host.setup.state.clone(), host.setup.arguments.clone());
     let second = run_until(&setup, 1.0);
-    let health = second.get("/health/carbon").expect("an answer");
+    let health = second.get("/health/carbon").body;
     assert!(health.contains("another agent uses this state_dir"), "{health}");
 }

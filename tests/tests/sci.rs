@@ -4,10 +4,9 @@
 use carbon_tests::agent::{agent, rows};
 use carbon_tests::books::assert_closed;
 use carbon_tests::counter_page::{Answer, CounterPage};
-use carbon_tests::daemon::Daemon;
+use carbon_tests::daemon::{Daemon, Setup};
 use carbon_tests::http::free_address;
 use carbon_tests::powercap_tree::{Machine, RunningTree};
-use carbon_tests::setup::Setup;
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
@@ -278,7 +277,7 @@ fn an_endpoint_that_is_down_or_hangs_costs_only_its_own_figure() {
     let scrape = daemon.scrape();
     let errors = [("stage", "functional_units"), ("kind", "unreachable")];
     assert!(scrape.value("carbon_errors_total", &errors) >= 4.0, "each attempt is counted");
-    let log = || fs::read_to_string(directory.path().join("stderr")).unwrap();
+    let log = || daemon.log();
     assert_eq!(log().matches("has no SCI until").count(), 1, "said once: {}", log());
 
     // It comes up, and what it counted before that belongs to a time that nobody knows.

@@ -1,8 +1,8 @@
 //! The agent is on its own books like anyone else.
 
 use carbon_tests::agent::{rows, wait_for_file};
+use carbon_tests::daemon::Setup;
 use carbon_tests::powercap_tree::{Machine, RunningTree};
-use carbon_tests::setup::Setup;
 use carbon_tests::{books, need};
 use serde_json::Value;
 use std::{thread::sleep, time::Duration};

@@ -2,8 +2,8 @@
 
 use carbon_tests::agent::rows;
 use carbon_tests::books::assert_closed;
+use carbon_tests::daemon::{Daemon, Setup};
 use carbon_tests::need;
-use carbon_tests::setup::{Daemon, Setup};
 use carbon_tests::workers::Workers;
 use std::collections::BTreeMap;
 use std::path::Path;
