@@ -7,6 +7,7 @@ use carbon_tests::need;
 use carbon_tests::workers::Workers;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -19,6 +20,12 @@ const PLAIN: &str = "    - { name: app, match: { comm: probe-shapes } }\n";
 const BY_THREAD: &str = "    - { name: model_management, match: { thread: \"llm-worker*\" } }\n    \
                          - { name: narrative, match: { thread: \"narrative-*\" } }\n    \
                          - { name: app, match: { comm: probe-shapes } }\n";
+
+/// One test at a time: the rules are on names, and the threads of both tests bear the same.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn configure(directory: &TempDir, rules: &str) {
     let text = format!("carbon:\n  measurement_interval: 0.4\n  sample_interval: 0.2\n  components:\n{rules}");
@@ -74,6 +81,7 @@ fn threads_of_one_process_are_components_of_their_own() {
     if !need::root() {
         return;
     }
+    let _turn = turn();
     let directory = tempfile::tempdir().expect("a directory");
     configure(&directory, BY_THREAD);
     let (setup, mut daemon) = start(&directory);
@@ -95,6 +103,7 @@ fn a_reload_that_brings_the_first_thread_rule_loses_no_time() {
     if !need::root() {
         return;
     }
+    let _turn = turn();
     let directory = tempfile::tempdir().expect("a directory");
     configure(&directory, PLAIN);
     let (setup, mut daemon) = start(&directory);

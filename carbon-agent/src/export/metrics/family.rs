@@ -129,7 +129,7 @@ families! {
         "CPU time of a component; for idle, time in which a CPU ran nothing"
         Ever "sum by (component) (rate(carbon_component_cpu_seconds_total{component!=\"idle\"}[5m]))"
     RETIRED_ENERGY: Counter "carbon_retired_components_energy_joules_total" ["joules"] ("domain")
-        "Energy of components whose series have ended, because too many come and go; absent while there are none"
+        "Energy of components whose series have ended, because too many come and go"
         Ever "sum by (domain) (carbon_component_energy_joules_total) + on (domain) carbon_retired_components_energy_joules_total"
     RETIRED_CO2E: Counter "carbon_retired_components_co2e_grams_total" ["grams"] ()
         "Grams of operational CO2e of components whose series have ended"

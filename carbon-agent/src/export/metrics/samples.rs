@@ -6,7 +6,7 @@ use super::self_stats::SelfStats;
 use crate::export::RunInfo;
 use crate::export::published::Publication;
 use crate::ledger::reserved;
-use crate::snapshot::{ComponentRow, ProcessIdentity, ProcessRow, Snapshot, Stage, StageStatus};
+use crate::snapshot::{ProcessIdentity, ProcessRow, Snapshot, Stage, StageStatus, Usage};
 use crate::units::Emissions;
 use std::collections::BTreeMap;
 
@@ -85,11 +85,12 @@ fn knows_embodied(snapshot: &Snapshot) -> bool {
 }
 
 fn components(to: &mut Gathered, snapshot: &Snapshot, run: &RunInfo) {
+    let retired_ones = snapshot.components.iter().find(|row| row.component.as_str() == reserved::OTHER);
+    retired(to, snapshot, retired_ones.map(|row| row.lifetime).unwrap_or_default());
     for row in &snapshot.components {
         let name = row.component.as_str();
         to.add(&family::COMPONENT_EMISSIONS, [&run.project_name, name], row.period_emissions.kilograms());
         if name == reserved::OTHER {
-            retired(to, snapshot, row);
             continue;
         }
         to.add(&family::COMPONENT_CO2E, [name], row.lifetime.emissions.grams());
@@ -119,12 +120,12 @@ fn components(to: &mut Gathered, snapshot: &Snapshot, run: &RunInfo) {
 }
 
 /// What retired components used is in families of its own: it grows by all that a component ever used when that one is
-/// put into it, which the rate of the components' counters must not show a second time.
-fn retired(to: &mut Gathered, snapshot: &Snapshot, row: &ComponentRow) {
-    to.add(&family::RETIRED_CO2E, [], row.lifetime.emissions.grams());
-    to.add(&family::RETIRED_CPU, [], row.lifetime.cpu.seconds());
+/// put into it, which the rate of the components' counters must not show a second time. There from the start, at 0.
+fn retired(to: &mut Gathered, snapshot: &Snapshot, used: Usage) {
+    to.add(&family::RETIRED_CO2E, [], used.emissions.grams());
+    to.add(&family::RETIRED_CPU, [], used.cpu.seconds());
     for domain in &snapshot.domains {
-        to.add(&family::RETIRED_ENERGY, [domain.name()], row.lifetime.energy[*domain].joules());
+        to.add(&family::RETIRED_ENERGY, [domain.name()], used.energy[*domain].joules());
     }
 }
 
