@@ -128,6 +128,14 @@ pub fn scheduled(pid: u32) -> u64 {
     text.split(' ').next().and_then(|word| word.parse().ok()).expect("a number")
 }
 
+/// Seconds that a hypervisor has taken from this machine's CPUs so far, to a tick a CPU. They lie between two switches, so
+/// that the probe sees them, and the scheduler's own count does not.
+pub fn stolen() -> f64 {
+    let text = fs::read_to_string("/proc/stat").expect("/proc/stat");
+    let steal = text.lines().next().and_then(|line| line.split_ascii_whitespace().nth(8)?.parse::<f64>().ok());
+    steal.expect("a number") * carbon_agent::clock::tick() as f64 / 1e9
+}
+
 /// CPUs that can run something now.
 pub fn online() -> u32 {
     crate::powercap_tree::online_cpus().len() as u32

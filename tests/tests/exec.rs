@@ -1,8 +1,7 @@
 //! `exec` against the real kernel: its exit status is the command's, its CPU seconds are the kernel's own.
 
 use carbon_tests::agent::agent;
-use carbon_tests::need;
-use procfs::CurrentSI;
+use carbon_tests::{kernel, need};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -57,21 +56,15 @@ fn cpu_seconds_agree_with_the_kernels_own_account() {
     // ever sleeps: the kernel charges a task that wakes an idle CPU from its waking on, not from its switch.
     let script = "exec bash -c 'work() { for ((i = 0; i < 600000; i++)); do :; done; }; \
                   work; work & (work); head -c 600000000 /dev/zero >/dev/null; wait; times'";
-    let stolen = stolen_seconds();
+    let stolen = kernel::stolen();
     let (output, rows) = exec(script);
     // A hypervisor's steal lies between two switches, so the probe sees it and the scheduler's own account does not.
-    let stolen = stolen_seconds() - stolen;
+    let stolen = kernel::stolen() - stolen;
     let truth: f64 = String::from_utf8_lossy(&output.stdout).split_whitespace().map(times_seconds).sum();
     let seen = cpu_seconds(component(&rows, "command"));
     println!("saw {seen} s of {truth} s; stolen from the machine: {stolen} s");
     assert!(truth > 0.5, "the load is worth measuring: {truth}");
     assert!(seen > truth * 0.99 - 0.004 && seen < truth * 1.01 + 0.01 + stolen, "saw {seen} s of {truth} s");
-}
-
-/// Seconds that a hypervisor took from this machine's CPUs since boot: the eighth figure of `/proc/stat`'s first line.
-fn stolen_seconds() -> f64 {
-    let stat = procfs::KernelStats::current().expect("/proc/stat can be read");
-    stat.total.steal.unwrap_or(0) as f64 / procfs::ticks_per_second() as f64
 }
 
 /// "1m2.50s" in seconds.

@@ -2,19 +2,20 @@
 
 use carbon_tests::agent::{agent, example_library, rows, terminate};
 use carbon_tests::books;
+use carbon_tests::kernel::Running;
 use carbon_tests::powercap_tree::{Machine, RunningTree};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 /// A process under its own name that wakes twenty times a second: what uses a card runs on a CPU now and then.
-fn user(dir: &Path, name: &str) -> Child {
+fn user(dir: &Path, name: &str) -> Running {
     let shell = dir.join(name);
     std::fs::copy("/bin/bash", &shell).expect("the shell can be copied");
     let script = "exec 9<> <(:); while :; do read -rt 0.05 -u 9; done";
-    Command::new(shell).args(["-c", script]).stdin(Stdio::null()).spawn().expect("it runs")
+    Running::start(Command::new(shell).args(["-c", script]).stdin(Stdio::null()))
 }
 
 fn gpu_joules<'a>(rows: &'a [Value], component: &'a str) -> impl Iterator<Item = f64> + 'a {
@@ -32,7 +33,7 @@ fn a_cards_energy_goes_to_who_used_it() {
     let played = dir.path().join("users");
     std::fs::write(&played, "").expect("nobody uses it");
     let tree = RunningTree::start(dir.path(), Machine::single(20.0, 15.0)).expect("a running tree");
-    let (mut a, mut b) = (user(dir.path(), "gpu-a"), user(dir.path(), "gpu-b"));
+    let (a, b) = (user(dir.path(), "gpu-a"), user(dir.path(), "gpu-b"));
 
     let config = dir.path().join("config.yaml");
     let rule = |name| format!("    - {{ name: {name}, match: {{ comm: \"{name}\" }} }}\n");
@@ -48,11 +49,9 @@ fn a_cards_energy_goes_to_who_used_it() {
         .expect("the agent starts");
     // At rest, so that its idle power is seen; then two users, one with twice the other's share, and one whom nobody knows.
     sleep(Duration::from_secs(8));
-    std::fs::write(&played, format!("{} 60\n{} 30\n4194303 10\n", a.id(), b.id())).expect("three users");
+    std::fs::write(&played, format!("{} 60\n{} 30\n4194303 10\n", a.pid(), b.pid())).expect("three users");
     sleep(Duration::from_secs(8));
-    for user in [&mut a, &mut b] {
-        user.kill().and_then(|()| user.wait()).expect("it can be ended");
-    }
+    drop((a, b));
     terminate(&mut daemon);
 
     let rows = rows(&output);

@@ -3,10 +3,11 @@
 use carbon_tests::agent::rows;
 use carbon_tests::books::assert_closed;
 use carbon_tests::daemon::{Daemon, Setup};
+use carbon_tests::kernel::Running;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -18,20 +19,8 @@ fn configure(file: &Path, component: &str, more: &str) {
     fs::write(file, text).expect("the configuration");
 }
 
-struct Load(Child);
-
-impl Load {
-    fn start() -> Self {
-        let script = "while :; do :; done # reload-load";
-        Self(Command::new("sh").args(["-c", script]).spawn().expect("a shell"))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn load() -> Running {
+    Running::start(Command::new("sh").args(["-c", "while :; do :; done # reload-load"]))
 }
 
 fn cpu(metrics: &BTreeMap<String, f64>, component: &str) -> f64 {
@@ -60,7 +49,7 @@ fn rules_are_swapped_and_bad_ones_refused() {
     let setup = setup.with(&["--probe", "procfs", "--energy", "model", "--config", file_name]);
     let times = "  measurement_interval: 0.3\n  sample_interval: 0.1\n";
     configure(&file, "before", times);
-    let _load = Load::start();
+    let _load = load();
     let mut daemon = setup.start();
     daemon.wait_for("the first rules hold", LIMIT, |metrics| cpu(metrics, "before") > 0.2);
 

@@ -6,12 +6,13 @@ use carbon_tests::books::assert_closed;
 use carbon_tests::counter_page::{Answer, CounterPage};
 use carbon_tests::daemon::{Daemon, Setup};
 use carbon_tests::http::free_address;
+use carbon_tests::kernel::Running;
 use carbon_tests::powercap_tree::{Machine, RunningTree};
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output};
+use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -50,20 +51,8 @@ fn posts_at(address: &SocketAddr) -> String {
 }
 
 /// Work for the component: one busy CPU.
-struct Load(Child);
-
-impl Load {
-    fn start() -> Self {
-        let script = "while :; do :; done # sci-load";
-        Self(Command::new("sh").args(["-c", script]).spawn().expect("a shell"))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn load() -> Running {
+    Running::start(Command::new("sh").args(["-c", "while :; do :; done # sci-load"]))
 }
 
 /// A machine that draws power, under `directory`.
@@ -107,7 +96,7 @@ fn rows_metrics_and_report_agree_with_a_computation_by_hand() {
     let tree = tree(directory.path());
     let application = free_address();
     let server = CounterPage::start(application, page(1000));
-    let _load = Load::start();
+    let _load = load();
     let config = configuration(&posts_at(&application));
     let mut daemon =
         Daemon::start(directory.path(), &tree, &config, &["--interval", "0.5", "--sample-interval", "0.1"]);

@@ -3,6 +3,7 @@
 use carbon_tests::agent::rows;
 use carbon_tests::books::assert_closed;
 use carbon_tests::daemon::{Daemon, Setup};
+use carbon_tests::kernel::stolen;
 use carbon_tests::need;
 use carbon_tests::workers::Workers;
 use std::collections::BTreeMap;
@@ -56,13 +57,6 @@ fn booked(setup: &Setup) -> BTreeMap<String, f64> {
         *seconds.entry(name).or_default() += row["interval_cpu_seconds"].as_f64().expect("a number");
     }
     seconds
-}
-
-/// Seconds that a hypervisor has taken from this machine's CPUs so far, to a tick a CPU.
-fn stolen() -> f64 {
-    let text = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
-    let steal = text.lines().next().and_then(|line| line.split_ascii_whitespace().nth(8)?.parse::<f64>().ok());
-    steal.expect("a number") * carbon_agent::clock::tick() as f64 / 1e9
 }
 
 /// Within 1 % of what the scheduler counted. It leaves out what a hypervisor took while the thread ran, which lies between

@@ -3,6 +3,7 @@
 use carbon_agent::clock;
 use carbon_agent::units::Nanos;
 use carbon_tests::agent::{agent, binary, rows, terminate};
+use carbon_tests::kernel::Running;
 use carbon_tests::need;
 use carbon_tests::powercap_tree::{Load, LoadSource, Machine, RunningTree, Socket, Truth, online_cpus};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 /// Starts a load on one CPU: a shell of its own name, which is how the rules tell loads apart. It rests for 3 s first; its
 /// `rest` starts no process, as a child's CPU time would be the load's but no part of the truth.
-fn load(dir: &Path, name: &str, cpu: u32, script: &str) -> Burner {
+fn load(dir: &Path, name: &str, cpu: u32, script: &str) -> Running {
     let shell = dir.join(name);
     std::fs::copy("/bin/bash", &shell).expect("the shell can be copied");
     let mut command = Command::new(shell);
@@ -29,17 +30,7 @@ fn load(dir: &Path, name: &str, cpu: u32, script: &str) -> Burner {
             Ok(())
         });
     }
-    Burner(command.spawn().expect("the load runs"))
-}
-
-/// A load; it ends with the test, also with one that fails.
-struct Burner(Child);
-
-impl Drop for Burner {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    Running::start(&mut command)
 }
 
 /// A running agent, ended when the test ends.
@@ -188,8 +179,8 @@ fn check(rows: &[Value], series: &Series, load: usize, component: &str, from: Na
 }
 
 /// A load as the tree plays it.
-fn played(child: &Burner, watts: f64, socket: usize) -> Load {
-    Load { name: format!("{watts} W"), source: LoadSource::Process(child.0.id()), watts_per_busy_cpu: watts, socket }
+fn played(child: &Running, watts: f64, socket: usize) -> Load {
+    Load { name: format!("{watts} W"), source: LoadSource::Process(child.pid()), watts_per_busy_cpu: watts, socket }
 }
 
 /// 20 W idle and a load of 15 W per busy CPU, which begins 2 s after the agent: it is charged what it drew, within 2 %,
